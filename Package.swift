@@ -1,0 +1,70 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The layers of docs/architecture.md: domain, adapters, composition, programs. Arrows point down only;
+// Tests/ArchitectureTests proves it.
+
+let strict: [SwiftSetting] = [.swiftLanguageMode(.v6), .treatAllWarnings(as: .error)]
+
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+func program(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .executableTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: name + "Tests", dependencies: dependencies, swiftSettings: strict)
+}
+
+let domain: [Target.Dependency] = ["Trust", "Access", "Models", "Fleet"]
+
+let package = Package(
+  name: "skerry",
+  products: [
+    .executable(name: "skerryd", targets: ["skerryd"]),
+    .executable(name: "skerry", targets: ["skerry"]),
+    .executable(name: "skerry-hub", targets: ["skerry-hub"]),
+  ],
+  targets: [
+    // C libraries, each wrapped once.
+    .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+    .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+    .systemLibrary(name: "CMicroHTTPD", pkgConfig: "libmicrohttpd", providers: [.apt(["libmicrohttpd-dev"])]),
+    .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+
+    // Domain: bytes and values in, decisions out.
+    module("Trust", ["COpenSSL"]),
+    module("Access", ["Trust"]),
+    module("Models", ["Trust"]),
+    module("Fleet", ["Trust", "Models"]),
+
+    // Adapters.
+    module("Storage", ["Trust", "Models", "CSQLite", "CZstd"]),
+    module("Web", ["Trust", "CCurl", "CMicroHTTPD"]),
+    module("Host", ["CSystemd"]),
+    module("CommandLine", []),
+
+    // Composition.
+    module("Agent", domain + ["Storage", "Web", "Host"]),
+    module("Hub", domain + ["Storage", "Web", "Host"]),
+
+    // Programs.
+    program("skerryd", ["Agent", "CommandLine"]),
+    program("skerry", domain + ["Storage", "Web", "Host", "CommandLine"]),
+    program("skerry-hub", ["Hub", "CommandLine"]),
+
+    tests("Trust", ["Trust"]),
+    tests("Access", ["Access", "Trust"]),
+    tests("Models", ["Models", "Trust"]),
+    tests("Fleet", ["Fleet", "Trust"]),
+    tests("Storage", ["Storage", "Trust", "Models"]),
+    tests("Web", ["Web", "Trust"]),
+    tests("Host", ["Host"]),
+    tests("CommandLine", ["CommandLine"]),
+    tests("Agent", domain + ["Agent", "Storage", "Web", "Host"]),
+    tests("Hub", domain + ["Hub", "Storage", "Web", "Host"]),
+    tests("Architecture", []),
+  ]
+)

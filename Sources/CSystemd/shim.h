@@ -1,0 +1,3 @@
+// libsystemd, wrapped once by Host: readiness, watchdog, socket activation, journal.
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-journal.h>

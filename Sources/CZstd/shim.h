@@ -1,0 +1,2 @@
+// libzstd, wrapped once by Storage: chunks travel compressed.
+#include <zstd.h>
