@@ -1,0 +1,93 @@
+extension Merkle {
+  /// True when `leaf` is entry `index` of the tree of `size` with this root (RFC 9162 §2.1.3.2).
+  public static func verifyInclusion(
+    leaf: Digest, index: UInt64, size: UInt64, proof: [Digest], root: Digest
+  ) -> Bool {
+    guard index < size else { return false }
+    var node = index
+    var last = size - 1
+    var hash = leaf
+    for sibling in proof {
+      if last == 0 { return false }
+      if node & 1 == 1 || node == last {
+        hash = nodeHash(sibling, hash)
+        if node & 1 == 0 {
+          while node & 1 == 0 && node != 0 {
+            node >>= 1
+            last >>= 1
+          }
+        }
+      } else {
+        hash = nodeHash(hash, sibling)
+      }
+      node >>= 1
+      last >>= 1
+    }
+    return last == 0 && hash == root
+  }
+
+  /// True when the tree of `oldSize` with `oldRoot` is the beginning of the tree of `newSize` with `newRoot`
+  /// (RFC 9162 §2.1.4.2). The empty tree is the beginning of every tree, with an empty proof.
+  public static func verifyConsistency(
+    oldSize: UInt64, oldRoot: Digest, newSize: UInt64, newRoot: Digest, proof: [Digest]
+  ) -> Bool {
+    if oldSize > newSize { return false }
+    if oldSize == newSize { return proof.isEmpty && oldRoot == newRoot }
+    if oldSize == 0 { return proof.isEmpty && oldRoot == emptyRoot }
+    // A complete old tree is its own first node.
+    var path = proof[...]
+    if oldSize & (oldSize - 1) == 0 { path = [oldRoot] + proof }
+    guard let first = path.popFirst() else { return false }
+    var node = oldSize - 1
+    var last = newSize - 1
+    while node & 1 == 1 {
+      node >>= 1
+      last >>= 1
+    }
+    var old = first
+    var new = first
+    for hash in path {
+      if last == 0 { return false }
+      if node & 1 == 1 || node == last {
+        old = nodeHash(hash, old)
+        new = nodeHash(hash, new)
+        if node & 1 == 0 {
+          while node & 1 == 0 && node != 0 {
+            node >>= 1
+            last >>= 1
+          }
+        }
+      } else {
+        new = nodeHash(new, hash)
+      }
+      node >>= 1
+      last >>= 1
+    }
+    return last == 0 && old == oldRoot && new == newRoot
+  }
+}
+
+/// The right edge of a growing Merkle tree: enough to add leaves and to know the root, in memory that grows with the
+/// logarithm of the size.
+public struct MerkleFrontier: Sendable, Hashable {
+  /// The roots of the complete subtrees, the largest first; one for each bit that is set in `size`.
+  private var subtrees: [Digest] = []
+  public private(set) var size: UInt64 = 0
+
+  public init() {}
+
+  public mutating func append(_ leaf: Digest) {
+    var hash = leaf
+    for _ in 0..<(~size).trailingZeroBitCount {
+      guard let left = subtrees.popLast() else { break }
+      hash = Merkle.nodeHash(left, hash)
+    }
+    subtrees.append(hash)
+    size += 1
+  }
+
+  public var root: Digest {
+    guard let last = subtrees.last else { return Merkle.emptyRoot }
+    return subtrees.dropLast().reversed().reduce(last) { Merkle.nodeHash($1, $0) }
+  }
+}
