@@ -1,0 +1,139 @@
+import Trust
+
+/// What the signed metadata says of one model: the TUF target's path, length and digest, and its `custom.skerry`.
+public struct ModelManifest: Hashable, Sendable {
+  /// Where the chunk index of a model's file is and what it must hash to.
+  public struct Index: Hashable, Sendable {
+    /// The length of the `.caibx` file in bytes.
+    public var length: UInt64
+    public var sha256: Digest
+
+    public init(length: UInt64, sha256: Digest) {
+      self.length = length
+      self.sha256 = sha256
+    }
+  }
+
+  public var name: ModelName
+  public var version: ModelVersion
+  /// The last component of the target's path; it ends in `.gguf`.
+  public var fileName: String
+  /// The length of the weights in bytes.
+  public var length: UInt64
+  public var sha256: Digest
+  public var index: Index
+  /// GGUF's `general.architecture`, for example `llama`.
+  public var architecture: String
+  /// The context that the model was trained for, in tokens; 0 when the file does not say.
+  public var contextLength: UInt64
+  /// An SPDX licence expression, when the publisher gave one.
+  public var license: String?
+  public var publisher: String?
+
+  public init(
+    name: ModelName, version: ModelVersion, fileName: String, length: UInt64, sha256: Digest, index: Index,
+    architecture: String, contextLength: UInt64, license: String? = nil, publisher: String? = nil
+  ) {
+    self.name = name
+    self.version = version
+    self.fileName = fileName
+    self.length = length
+    self.sha256 = sha256
+    self.index = index
+    self.architecture = architecture
+    self.contextLength = contextLength
+    self.license = license
+    self.publisher = publisher
+  }
+
+  /// The TUF target's path: `models/NAME/VERSION/FILE.gguf`.
+  public var targetPath: String { "models/\(name)/\(version)/\(fileName)" }
+
+  /// `NAME:VERSION`, for messages.
+  public var label: String { "\(name):\(version)" }
+}
+
+/// A target that the metadata names but that is no model as Skerry publishes them.
+public struct ManifestError: Error, Equatable, CustomStringConvertible {
+  public let description: String
+}
+
+extension ModelManifest {
+  /// Reads a TUF target. Throws `ManifestError` when `custom.skerry` is missing, incomplete, or disagrees with the path.
+  public init(target path: String, length: UInt64, sha256: Digest, custom: JSONValue?) throws(ManifestError) {
+    func wrong(_ what: String) -> ManifestError { ManifestError(description: "the target \(path): \(what)") }
+    guard let fields = custom?["skerry"], case .object = fields else { throw wrong("it has no custom.skerry object") }
+    func text(_ key: String) throws(ManifestError) -> String {
+      guard let value = fields[key]?.string else { throw wrong("custom.skerry.\(key) must be a string") }
+      return value
+    }
+    func optionalText(_ key: String) throws(ManifestError) -> String? {
+      switch fields[key] {
+      case nil, .null: return nil
+      case .string(let value): return value
+      default: throw wrong("custom.skerry.\(key) must be a string")
+      }
+    }
+    guard try text("kind") == "model" else { throw wrong("custom.skerry.kind is not \"model\"") }
+    guard try text("format") == "gguf" else { throw wrong("custom.skerry.format is not \"gguf\"") }
+    guard let name = ModelName(try text("name")) else { throw wrong("custom.skerry.name must be \(ModelName.rule)") }
+    guard let version = ModelVersion(try text("version")) else {
+      throw wrong("custom.skerry.version must be \(ModelVersion.rule)")
+    }
+    guard length > 0, length <= UInt64(Int64.max) else { throw wrong("its length is absurd") }
+    guard let indexLength = fields["index"]?["length"]?.integer, indexLength > 0,
+      let indexText = fields["index"]?["sha256"]?.string, let indexDigest = Digest(hex: indexText)
+    else { throw wrong("custom.skerry.index must have a length and a sha256") }
+    guard let contextLength = fields["contextLength"]?.integer ?? (fields["contextLength"] == nil ? 0 : nil),
+      contextLength >= 0
+    else { throw wrong("custom.skerry.contextLength must be a number of tokens") }
+
+    let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+    guard parts.count == 4, parts[0] == "models", parts[1] == name.description, parts[2] == version.description,
+      ModelManifest.isFileName(parts[3])
+    else { throw wrong("the path is not models/\(name)/\(version)/FILE.gguf") }
+
+    self.init(
+      name: name, version: version, fileName: String(parts[3]), length: length, sha256: sha256,
+      index: Index(length: UInt64(indexLength), sha256: indexDigest), architecture: try text("architecture"),
+      contextLength: UInt64(contextLength), license: try optionalText("license"),
+      publisher: try optionalText("publisher"))
+  }
+
+  /// The target's `custom` object.
+  public var customJSON: JSONValue {
+    var fields: [String: JSONValue] = [
+      "kind": "model", "format": "gguf", "name": .string(name.description), "version": .string(version.description),
+      "architecture": .string(architecture), "contextLength": .integer(Int64(clamping: contextLength)),
+      "index": ["length": .integer(Int64(clamping: index.length)), "sha256": .string(index.sha256.hex)],
+    ]
+    if let license { fields["license"] = .string(license) }
+    if let publisher { fields["publisher"] = .string(publisher) }
+    return ["skerry": .object(fields)]
+  }
+
+  /// A plain file name that ends in `.gguf`: no folder, no control character, at most 128 bytes.
+  public static func isFileName(_ text: some StringProtocol) -> Bool {
+    text.hasSuffix(".gguf") && !text.hasPrefix(".") && text.utf8.count <= 128
+      && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != 0x2F && $0 != 0x5C }
+  }
+}
+
+extension ModelManifest: Codable {
+  private enum Key: String, CodingKey { case path, length, sha256, custom }
+
+  public init(from decoder: any Decoder) throws {
+    let values = try decoder.container(keyedBy: Key.self)
+    try self.init(
+      target: values.decode(String.self, forKey: .path), length: values.decode(UInt64.self, forKey: .length),
+      sha256: values.decode(Digest.self, forKey: .sha256), custom: values.decode(JSONValue.self, forKey: .custom))
+  }
+
+  public func encode(to encoder: any Encoder) throws {
+    var values = encoder.container(keyedBy: Key.self)
+    try values.encode(targetPath, forKey: .path)
+    try values.encode(length, forKey: .length)
+    try values.encode(sha256, forKey: .sha256)
+    try values.encode(customJSON, forKey: .custom)
+  }
+}
