@@ -1,0 +1,150 @@
+/// What one metadata file says of another: its version, and its length and digest when given.
+public struct TUFFileMeta: Hashable, Sendable {
+  public let version: Int64
+  /// Bytes.
+  public let length: UInt64?
+  public let sha256: Digest?
+
+  public init(version: Int64, length: UInt64? = nil, sha256: Digest? = nil) {
+    self.version = version
+    self.length = length
+    self.sha256 = sha256
+  }
+
+  /// Of a whole metadata file: its version, length and digest.
+  public init(of document: TUFDocument) {
+    self.init(version: document.version, length: UInt64(document.bytes.count), sha256: Digest(of: document.bytes))
+  }
+
+  /// Throws when these bytes do not have the listed length and digest.
+  func check(_ bytes: [UInt8], file: String) throws(TUFError) {
+    if let length, length != UInt64(bytes.count) {
+      throw .wrongLength(file: file, expected: length, got: UInt64(bytes.count))
+    }
+    if let sha256, sha256 != Digest(of: bytes) { throw .wrongHash(file: file) }
+  }
+
+  static func parse(_ value: JSONValue, role: TUFRole, file: String) throws(TUFError) -> TUFFileMeta {
+    func malformed(_ reason: String) -> TUFError { .malformed(role: role.rawValue, reason: "\(file): \(reason)") }
+    guard let version = value["version"]?.integer, version > 0 else { throw malformed("no version above 0") }
+    var length: UInt64?
+    if let value = value["length"] {
+      guard let bytes = value.integer, bytes > 0 else { throw malformed("\"length\" is no number above 0") }
+      length = UInt64(bytes)
+    }
+    // "The hashes of the new … metadata file MUST match the hashes, if any": with hashes of which we can check none,
+    // the file can't be trusted.
+    var sha256: Digest?
+    if let hashes = value["hashes"] {
+      guard let digest = hashes["sha256"]?.string.flatMap({ Digest(hex: $0) }) else {
+        throw malformed("\"hashes\" has no \"sha256\"")
+      }
+      sha256 = digest
+    }
+    return TUFFileMeta(version: version, length: length, sha256: sha256)
+  }
+
+  var json: JSONValue {
+    var members: [String: JSONValue] = ["version": .integer(version)]
+    if let length { members["length"] = .integer(Int64(clamping: length)) }
+    if let sha256 { members["hashes"] = ["sha256": .string(sha256.hex)] }
+    return .object(members)
+  }
+}
+
+/// What a timestamp metadata file says: which snapshot is current.
+public struct TUFTimestamp: Sendable {
+  public let document: TUFDocument
+  public let snapshot: TUFFileMeta
+
+  public init(_ document: TUFDocument) throws(TUFError) {
+    guard let meta = document.signed["meta"]?["snapshot.json"] else {
+      throw .malformed(role: "timestamp", reason: "its \"meta\" lists no snapshot.json")
+    }
+    snapshot = try TUFFileMeta.parse(meta, role: .timestamp, file: "snapshot.json")
+    self.document = document
+  }
+}
+
+/// What a snapshot metadata file says: the version of every targets file.
+public struct TUFSnapshot: Sendable {
+  public let document: TUFDocument
+  /// By file name, `targets.json` among them.
+  public let files: [String: TUFFileMeta]
+  public let targets: TUFFileMeta
+
+  public init(_ document: TUFDocument) throws(TUFError) {
+    guard let meta = document.signed["meta"]?.object else {
+      throw .malformed(role: "snapshot", reason: "no \"meta\"")
+    }
+    var files: [String: TUFFileMeta] = [:]
+    for (name, value) in meta { files[name] = try TUFFileMeta.parse(value, role: .snapshot, file: name) }
+    guard let targets = files["targets.json"] else {
+      throw .malformed(role: "snapshot", reason: "its \"meta\" lists no targets.json")
+    }
+    self.files = files
+    self.targets = targets
+    self.document = document
+  }
+}
+
+/// A file that the targets role vouches for.
+public struct TUFTarget: Hashable, Sendable {
+  /// Relative to the repository's `targets/`, as the metadata spells it.
+  public let path: String
+  /// Bytes.
+  public let length: UInt64
+  public let sha256: Digest
+  public let custom: JSONValue?
+
+  public init(path: String, length: UInt64, sha256: Digest, custom: JSONValue? = nil) {
+    self.path = path
+    self.length = length
+    self.sha256 = sha256
+    self.custom = custom
+  }
+
+  var json: JSONValue {
+    var members: [String: JSONValue] = [
+      "length": .integer(Int64(clamping: length)), "hashes": ["sha256": .string(sha256.hex)],
+    ]
+    if let custom { members["custom"] = custom }
+    return .object(members)
+  }
+}
+
+/// What a targets metadata file says. Targets without a SHA-256 are left out: Skerry could not check them.
+public struct TUFTargets: Sendable {
+  public let document: TUFDocument
+  /// Sorted by path.
+  public let targets: [TUFTarget]
+  /// The names of the roles it delegates to. They are read, and not followed yet.
+  public let delegatedRoles: [String]
+
+  public init(_ document: TUFDocument) throws(TUFError) {
+    func malformed(_ reason: String) -> TUFError { .malformed(role: "targets", reason: reason) }
+    guard let listed = document.signed["targets"]?.object else { throw malformed("no \"targets\"") }
+    var targets: [TUFTarget] = []
+    for (path, value) in listed {
+      guard let length = value["length"]?.integer, length >= 0, value["hashes"]?.object != nil else {
+        throw malformed("target \(path.debugDescription) lacks a length or hashes")
+      }
+      guard let hex = value["hashes"]?["sha256"]?.string else { continue }
+      guard let digest = Digest(hex: hex) else {
+        throw malformed("target \(path.debugDescription) has a malformed sha256")
+      }
+      targets.append(TUFTarget(path: path, length: UInt64(length), sha256: digest, custom: value["custom"]))
+    }
+    self.targets = targets.sorted { $0.path < $1.path }
+    var delegated: [String] = []
+    if let delegations = document.signed["delegations"], delegations != .null {
+      guard delegations["keys"]?.object != nil else { throw malformed("its delegations have no \"keys\"") }
+      for role in delegations["roles"]?.array ?? [] {
+        guard let name = role["name"]?.string else { throw malformed("a delegated role has no name") }
+        delegated.append(name)
+      }
+    }
+    delegatedRoles = delegated
+    self.document = document
+  }
+}
