@@ -1,0 +1,68 @@
+/// Verbs on resources.
+public struct Permission: Sendable, Hashable {
+  public let verbs: [Verb]
+  public let resources: [ResourcePattern]
+
+  public init(verbs: [Verb], resources: [ResourcePattern]) {
+    self.verbs = verbs
+    self.resources = resources
+  }
+}
+
+/// A named set of permissions, with those of the roles that it inherits.
+public struct Role: Sendable, Hashable {
+  public let name: String
+  public let summary: String
+  public let inherits: [String]
+  /// Its own, without the inherited ones.
+  public let permissions: [Permission]
+
+  public init(name: String, summary: String, inherits: [String], permissions: [Permission]) {
+    self.name = name
+    self.summary = summary
+    self.inherits = inherits
+    self.permissions = permissions
+  }
+
+  /// The names that roles and tokens may have, for error messages.
+  public static let allowedNames = "1 to 64 of a-z, 0-9, '.', '_', '-', starting with a letter or digit"
+
+  public static func isName(_ text: String) -> Bool {
+    let bytes = Array(text.utf8)
+    guard (1...64).contains(bytes.count) else { return false }
+    let plain = bytes.allSatisfy { byte in
+      switch byte {
+      case 0x61...0x7A, 0x30...0x39, 0x2E, 0x5F, 0x2D: true
+      default: false
+      }
+    }
+    return plain && ![0x2E, 0x5F, 0x2D].contains(bytes[0])
+  }
+}
+
+/// Gives a role to a subject.
+public struct Binding: Hashable, Codable, Sendable, Comparable, CustomStringConvertible {
+  public let role: String
+  public let subject: String
+
+  public init(role: String, subject: String) {
+    self.role = role
+    self.subject = subject
+  }
+
+  public static func < (one: Binding, other: Binding) -> Bool {
+    (one.role, one.subject) < (other.role, other.subject)
+  }
+
+  public var description: String { "\(role) to \(subject)" }
+}
+
+/// The answer to "may this caller do this?".
+public enum Decision: Sendable, Hashable {
+  /// The bound role that allows it, and the rule: where it stands and what it says.
+  case allowed(role: String, rule: String)
+  /// Why not, and the smallest grant that would change it, as a command.
+  case denied(reason: String, remedy: String)
+
+  public var isAllowed: Bool { if case .allowed = self { true } else { false } }
+}

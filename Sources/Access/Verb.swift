@@ -1,0 +1,47 @@
+/// What a caller may ask for. Each verb acts on one kind of resource.
+public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
+  case infer = "infer"
+  case modelList = "model.list"
+  case modelManage = "model.manage"
+  case roleRead = "role.read"
+  case roleManage = "role.manage"
+  case tokenManage = "token.manage"
+  case auditRead = "audit.read"
+  case auditExport = "audit.export"
+  case reportRead = "report.read"
+  case statusRead = "status.read"
+  case syncRun = "sync.run"
+  case enroll = "enroll"
+  case metricsRead = "metrics.read"
+
+  /// One line for people.
+  public var summary: String {
+    switch self {
+    case .infer: "ask a model: chat, completion, embedding"
+    case .modelList: "see which models are installed"
+    case .modelManage: "load, unload and verify models"
+    case .roleRead: "see roles and who holds them, ask for explanations"
+    case .roleManage: "give and take roles"
+    case .tokenManage: "create, list and revoke tokens"
+    case .auditRead: "read the audit log"
+    case .auditExport: "export the audit log with its proofs"
+    case .reportRead: "read the compliance report"
+    case .statusRead: "see the state of the box"
+    case .syncRun: "sync with the hub now"
+    case .enroll: "enrol the box with a hub"
+    case .metricsRead: "read metrics"
+    }
+  }
+
+  /// The kind of resource that the verb acts on.
+  public var resourceKind: String {
+    switch self {
+    case .infer, .modelList, .modelManage: "model"
+    case .roleRead, .roleManage: "role"
+    case .tokenManage: "token"
+    case .auditRead, .auditExport: "audit"
+    case .reportRead: "report"
+    case .statusRead, .syncRun, .enroll, .metricsRead: "box"
+    }
+  }
+}
