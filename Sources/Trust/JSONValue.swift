@@ -17,10 +17,14 @@ public struct JSONSyntaxError: Error, CustomStringConvertible {
 }
 
 extension JSONValue {
-  /// Reads strict JSON, or JSON5 where people write the file. Throws `JSONSyntaxError`.
+  /// Reads strict JSON, or JSON5 where people write the file. Throws `JSONSyntaxError`, which for JSON5 names the line.
   public init(parsing bytes: some Sequence<UInt8>, json5: Bool = false) throws(JSONSyntaxError) {
+    if json5 {
+      var reader = JSON5Reader(Array(bytes))
+      self = try reader.document()
+      return
+    }
     let decoder = JSONDecoder()
-    decoder.allowsJSON5 = json5
     do {
       self = try decoder.decode(JSONValue.self, from: Data(bytes))
     } catch let DecodingError.dataCorrupted(context) {

@@ -49,7 +49,7 @@ import Testing
   @Test func theNamedRemedyFlipsTheDecision() throws {
     var random = SeededRandom(state: 3)
     var flipped = 0
-    for _ in 0..<200 {
+    for _ in 0..<40 {
       let made = RandomPolicy(using: &random)
       let policy = try Policy(roles: made.roles, bindings: made.bindings)
       for caller in RandomPolicy.callers {
