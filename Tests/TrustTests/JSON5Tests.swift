@@ -8,7 +8,7 @@ import Testing
     "{}", "[]", " null ", "true", "0", "-0", "12", "-9223372036854775808", "9223372036854775807", "1.5", ".5", "5.",
     "1e3",
     "-1.5E-2", "0x1F", "+7", "'a'", "\"a\\u00e9\\n\\x41\\'\"", "\"\\ud83d\\ude00\"", "{a: 1, 'b': [1, 2,], $c_1: {},}",
-    "// c\n{a /* x */ : // y\n 1}", "'line \\\n goes on'", "\"\u{e9}\u{1F600}\"", "[[[[1]]]]",
+    "// c\n{a /* x */ : // y\n 1}", "\"\u{e9}\u{1F600}\"", "[[[[1]]]]",
   ])
   func readsWhatTheStandardReaderReads(_ text: String) throws {
     let decoder = JSONDecoder()
@@ -37,6 +37,11 @@ import Testing
   func saysWhereItStops(_ text: String, _ expected: String) {
     #expect(throws: JSONSyntaxError.self) { try JSONValue(parsing: text.utf8, json5: true) }
     do { _ = try JSONValue(parsing: text.utf8, json5: true) } catch { #expect(error.description == expected) }
+  }
+
+  /// JSON5 §5.2: the escaped line break is no part of the text.
+  @Test func linesGoOn() throws {
+    #expect(try JSONValue(parsing: "'line \\\n goes on'".utf8, json5: true) == "line  goes on")
   }
 
   @Test func refusesAbysses() {
