@@ -77,3 +77,7 @@ public struct TUFDocument: Sendable {
     return signers
   }
 }
+
+extension TUFDocument: CustomStringConvertible {
+  public var description: String { "\(role.rawValue) version \(version), expires \(TUFTime.format(expires))" }
+}

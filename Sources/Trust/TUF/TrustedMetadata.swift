@@ -230,3 +230,7 @@ extension TrustedMetadata {
     documents.filter { $0.expires <= now }.map(\.role.rawValue)
   }
 }
+
+extension TrustedMetadata: CustomStringConvertible {
+  public var description: String { documents.map(\.description).joined(separator: "; ") }
+}
