@@ -1,0 +1,217 @@
+import Glibc
+import Trust
+
+/// What the agent is told by `agent.json5` and the command line. Every key has a default that works as it stands.
+public struct AgentConfiguration: Sendable, Hashable {
+  /// The name the box goes by in the fleet. Nil: the host's name.
+  public var name: String?
+  /// Holds everything that must survive: database, audit log, registry, keys.
+  public var stateDirectory = "/var/lib/skerry"
+  /// Holds sockets; emptied by a reboot.
+  public var runtimeDirectory = "/run/skerry"
+  /// Holds `roles.json5`.
+  public var policyDirectory = "/etc/skerry/policies"
+  public var listen = Listen()
+  public var engine = Engine()
+  public var sync = Sync()
+  public var log = Logging()
+  public var limits = Limits()
+
+  public init() {}
+
+  public struct Listen: Sendable, Hashable {
+    /// The Unix socket. Nil: `skerry.sock` in the runtime directory.
+    public var socket: String?
+    /// Who may connect; what they may do there, roles decide.
+    public var socketMode: UInt32 = 0o666
+    /// `host:port` for callers with tokens; nil: none.
+    public var tcp: String? = "127.0.0.1:7433"
+    /// Whether `tcp` may be an address that other machines reach.
+    public var beyondLoopback = false
+  }
+
+  public enum SandboxMode: String, Sendable, CaseIterable {
+    case required, preferred, off
+  }
+
+  public struct Engine: Sendable, Hashable {
+    /// The engine's program. Nil: `$SKERRY_LLAMA_SERVER`, else `/usr/lib/skerry/llama-server`.
+    public var path: String?
+    public var sandbox = SandboxMode.preferred
+    /// An engine that answered nobody for so long is stopped. 0: never.
+    public var idleSeconds = 300
+    /// Context of each slot. 0: as the model says, at most 4096.
+    public var contextTokens = 0
+    /// Requests that one engine answers at the same time.
+    public var slots = 2
+    /// 0: as many as the engine finds right.
+    public var threads = 0
+    /// How long an engine may take to load its model.
+    public var startSeconds = 120
+    /// The most that an engine spends on remembered prompts, in MiB.
+    public var promptCacheMiB = 256
+    /// Further arguments for the engine's program.
+    public var arguments: [String] = []
+  }
+
+  public struct Sync: Sendable, Hashable {
+    /// How often the hub is looked for while it can't be reached.
+    public var probeSeconds = 4
+    /// How often to sync while it can.
+    public var intervalSeconds = 900
+  }
+
+  public struct Logging: Sendable, Hashable {
+    public enum Level: String, Sendable, CaseIterable { case debug, info, notice, warning, error }
+    public var level = Level.info
+  }
+
+  public struct Limits: Sendable, Hashable {
+    /// The largest request body, in bytes.
+    public var maxBodyBytes = 8 << 20
+    public var maxConnections = 256
+    /// Requests worked on at the same time; more are told to come back.
+    public var maxInFlight = 64
+    /// How long one request may take.
+    public var requestSeconds = 900
+    /// How long requests may go on after SIGTERM.
+    public var drainSeconds = 10
+  }
+
+  /// The Unix socket that the agent listens on.
+  public var socketPath: String { listen.socket ?? runtimeDirectory + "/skerry.sock" }
+  /// Where engines put their sockets.
+  public var engineSocketDirectory: String { runtimeDirectory + "/engines" }
+  /// The engine's program.
+  public var enginePath: String {
+    engine.path ?? getenv("SKERRY_LLAMA_SERVER").map { String(cString: $0) } ?? "/usr/lib/skerry/llama-server"
+  }
+}
+
+extension AgentConfiguration {
+  /// Decodes strictly: an unknown key, a wrong type or a value out of range is an error.
+  init(_ document: JSONField) throws(JSONFieldError) {
+    let top = try document.members([
+      "name", "stateDirectory", "runtimeDirectory", "policyDirectory", "listen", "engine", "sync", "log", "limits",
+    ])
+    if let field = top["name"], !field.isNull { name = try AgentConfiguration.boxName(field) }
+    if let field = top["stateDirectory"] { stateDirectory = try AgentConfiguration.path(field) }
+    if let field = top["runtimeDirectory"] { runtimeDirectory = try AgentConfiguration.path(field, longest: 72) }
+    if let field = top["policyDirectory"] { policyDirectory = try AgentConfiguration.path(field) }
+    if let field = top["listen"] { listen = try Listen(field) }
+    if let field = top["engine"] { engine = try Engine(field) }
+    if let field = top["sync"] { sync = try Sync(field) }
+    if let field = top["log"] {
+      let members = try field.members(["level"])
+      if let level = members["level"] { log.level = try level.choice() }
+    }
+    if let field = top["limits"] { limits = try Limits(field) }
+  }
+
+  static func path(_ field: JSONField, longest: Int = 4000) throws(JSONFieldError) -> String {
+    let allowed = "an absolute path of at most \(longest) bytes"
+    let text = try field.string(allowed)
+    guard text.hasPrefix("/"), text.utf8.count <= longest, !text.utf8.contains(0) else {
+      throw field.wrong("\"\(text)\" is no such path", allowed: allowed)
+    }
+    return text.count > 1 && text.hasSuffix("/") ? String(text.dropLast()) : text
+  }
+
+  private static func boxName(_ field: JSONField) throws(JSONFieldError) -> String {
+    let allowed = "null, or 1 to 64 letters, digits, '.', '_', '-'"
+    let text = try field.string(allowed)
+    let isPlain = text.utf8.allSatisfy { byte in
+      switch byte {
+      case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x5F: true
+      default: false
+      }
+    }
+    guard isPlain, (1...64).contains(text.utf8.count) else {
+      throw field.wrong("\"\(text)\" is no name", allowed: allowed)
+    }
+    return text
+  }
+}
+
+extension AgentConfiguration.Listen {
+  init(_ field: JSONField) throws(JSONFieldError) {
+    let members = try field.members(["socket", "socketMode", "tcp", "beyondLoopback"])
+    if let field = members["socket"], !field.isNull { socket = try AgentConfiguration.path(field, longest: 107) }
+    if let field = members["socketMode"] {
+      let allowed = "an octal mode in quotes, \"0600\" to \"0777\""
+      let text = try field.string(allowed)
+      guard let mode = UInt32(text, radix: 8), (0o600...0o777).contains(mode) else {
+        throw field.wrong("\"\(text)\" is no such mode", allowed: allowed)
+      }
+      socketMode = mode
+    }
+    if let field = members["beyondLoopback"] { beyondLoopback = try field.bool() }
+    if let field = members["tcp"] {
+      tcp = field.isNull ? nil : try field.string("\"host:port\" or null")
+      try checkAddress(field)
+    }
+  }
+
+  private func checkAddress(_ field: JSONField) throws(JSONFieldError) {
+    guard let tcp else { return }
+    guard let address = AgentConfiguration.address(tcp) else {
+      throw field.wrong("\"\(tcp)\" is no address", allowed: "\"host:port\" with a port from 0 to 65535, or null")
+    }
+    let isLoopback = address.host.hasPrefix("127.") || address.host == "::1" || address.host == "localhost"
+    guard isLoopback || beyondLoopback else {
+      throw field.wrong(
+        "\"\(tcp)\" is reached from other machines", allowed: "127.0.0.1 or [::1], or beyondLoopback: true beside it")
+    }
+  }
+}
+
+extension AgentConfiguration {
+  /// `host:port`, `[v6]:port`; nil when it is neither.
+  static func address(_ text: String) -> (host: String, port: Int)? {
+    guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+      (0...65535).contains(port)
+    else { return nil }
+    var host = String(text[..<colon])
+    if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+    return host.isEmpty || host.utf8.contains(0x20) ? nil : (host, port)
+  }
+}
+
+extension AgentConfiguration.Engine {
+  init(_ field: JSONField) throws(JSONFieldError) {
+    let members = try field.members([
+      "path", "sandbox", "idleSeconds", "contextTokens", "slots", "threads", "startSeconds", "promptCacheMiB",
+      "arguments",
+    ])
+    if let field = members["path"], !field.isNull { path = try AgentConfiguration.path(field) }
+    if let field = members["sandbox"] { sandbox = try field.choice() }
+    if let field = members["idleSeconds"] { idleSeconds = try field.integer(0...86_400 * 7) }
+    if let field = members["contextTokens"] { contextTokens = try field.integer(0...1_048_576) }
+    if let field = members["slots"] { slots = try field.integer(1...64) }
+    if let field = members["threads"] { threads = try field.integer(0...512) }
+    if let field = members["startSeconds"] { startSeconds = try field.integer(1...3600) }
+    if let field = members["promptCacheMiB"] { promptCacheMiB = try field.integer(0...65_536) }
+    if let field = members["arguments"] {
+      for element in try field.array(of: "strings") { arguments.append(try element.string()) }
+    }
+  }
+}
+
+extension AgentConfiguration.Sync {
+  init(_ field: JSONField) throws(JSONFieldError) {
+    let members = try field.members(["probeSeconds", "intervalSeconds"])
+    if let field = members["probeSeconds"] { probeSeconds = try field.integer(1...3600) }
+    if let field = members["intervalSeconds"] { intervalSeconds = try field.integer(5...86_400 * 30) }
+  }
+}
+
+extension AgentConfiguration.Limits {
+  init(_ field: JSONField) throws(JSONFieldError) {
+    let members = try field.members(["maxBodyBytes", "maxConnections", "maxInFlight", "requestSeconds", "drainSeconds"])
+    if let field = members["maxBodyBytes"] { maxBodyBytes = try field.integer(1024...1 << 30) }
+    if let field = members["maxConnections"] { maxConnections = try field.integer(4...65_536) }
+    if let field = members["maxInFlight"] { maxInFlight = try field.integer(1...65_536) }
+    if let field = members["requestSeconds"] { requestSeconds = try field.integer(1...86_400) }
+    if let field = members["drainSeconds"] { drainSeconds = try field.integer(0...600) }
+  }
+}
