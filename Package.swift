@@ -34,6 +34,9 @@ let package = Package(
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
 
+    // fork, exec and signal handlers, which Swift can't express.
+    .target(name: "CProcess"),
+
     // Domain: bytes and values in, decisions out.
     module("Trust", ["COpenSSL"]),
     module("Access", ["Trust"]),
@@ -43,7 +46,7 @@ let package = Package(
     // Adapters.
     module("Storage", ["Trust", "Models", "CSQLite", "CZstd"]),
     module("Web", ["Trust", "CCurl", "CMicroHTTPD"]),
-    module("Host", ["CSystemd"]),
+    module("Host", ["CSystemd", "CProcess"]),
     module("CommandLine", []),
 
     // Composition.

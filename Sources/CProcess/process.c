@@ -1,0 +1,146 @@
+#define _GNU_SOURCE
+#include "process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int limit(int resource, unsigned long value) {
+  struct rlimit l = {value, value};
+  return value == 0 ? 0 : setrlimit(resource, &l);
+}
+
+// Only async-signal-safe calls from here: other threads may hold any lock at the moment of the fork.
+static void child(const struct skerry_spawn *what, pid_t parent, int report) {
+  if (setpgid(0, 0) != 0) goto failed;
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) goto failed;
+  if (getppid() != parent) _exit(127);  // the parent died before the line above
+  int wanted[3] = {what->standard_input, what->standard_output, what->standard_error};
+  // Out of the way of 0, 1 and 2 first, so that none is overwritten before it is used.
+  for (int i = 0; i < 3; i++) {
+    wanted[i] = fcntl(wanted[i], F_DUPFD_CLOEXEC, 10);
+    if (wanted[i] < 0) goto failed;
+  }
+  int kept = fcntl(report, F_DUPFD_CLOEXEC, 10);
+  if (kept < 0) goto failed;
+  report = kept;
+  for (int i = 0; i < 3; i++) {
+    if (dup2(wanted[i], i) < 0) goto failed;
+  }
+  if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
+    long most = sysconf(_SC_OPEN_MAX);
+    for (int i = 3; i < (most > 0 && most < 65536 ? most : 65536); i++) fcntl(i, F_SETFD, FD_CLOEXEC);
+  }
+  for (int number = 1; number < NSIG; number++) {
+    struct sigaction plain = {.sa_handler = SIG_DFL};
+    sigaction(number, &plain, NULL);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  if (what->nice != 0) {
+    errno = 0;
+    if (nice(what->nice) == -1 && errno != 0) goto failed;
+  }
+  if (limit(RLIMIT_AS, what->address_space) != 0 || limit(RLIMIT_NOFILE, what->open_files) != 0) goto failed;
+  execve(what->path, what->arguments, what->environment);
+failed:;
+  int code = errno;
+  while (write(report, &code, sizeof code) < 0 && errno == EINTR) {
+  }
+  _exit(127);
+}
+
+int skerry_spawn(const struct skerry_spawn *what, pid_t *pid, int *pidfd) {
+  int report[2];
+  if (pipe2(report, O_CLOEXEC) != 0) return errno;
+  pid_t parent = getpid();
+  // No handler of ours may run in the child before it has reset them all.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pid_t started = fork();
+  if (started == 0) child(what, parent, report[1]);
+  int code = started < 0 ? errno : 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  close(report[1]);
+  if (started > 0) {
+    int said = 0;
+    ssize_t got;
+    do {
+      got = read(report[0], &said, sizeof said);
+    } while (got < 0 && errno == EINTR);
+    if (got == (ssize_t)sizeof said) {
+      code = said;
+    } else {
+      *pidfd = (int)syscall(SYS_pidfd_open, started, 0);
+      if (*pidfd < 0) {
+        code = errno;
+        kill(started, SIGKILL);
+      }
+    }
+    if (code != 0) {
+      while (waitpid(started, NULL, 0) < 0 && errno == EINTR) {
+      }
+    }
+  }
+  close(report[0]);
+  *pid = started;
+  return code;
+}
+
+static atomic_int signal_pipe = -1;
+
+static void on_signal(int number) {
+  int saved = errno;
+  unsigned char byte = (unsigned char)number;
+  // The pipe does not block: a full one already holds news.
+  ssize_t ignored = write(atomic_load(&signal_pipe), &byte, 1);
+  (void)ignored;
+  errno = saved;
+}
+
+int skerry_signals_to_pipe(const int *numbers, size_t count, int descriptor) {
+  atomic_store(&signal_pipe, descriptor);
+  for (size_t i = 0; i < count; i++) {
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    if (sigaction(numbers[i], &action, NULL) != 0) return errno;
+  }
+  return 0;
+}
+
+int skerry_ignore_signal(int number) {
+  struct sigaction action = {.sa_handler = SIG_IGN};
+  sigemptyset(&action.sa_mask);
+  return sigaction(number, &action, NULL) == 0 ? 0 : errno;
+}
+
+int skerry_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) == 0 ? 0 : errno; }
+
+int skerry_route_socket(void) {
+  int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+  if (descriptor < 0) return -errno;
+  struct sockaddr_nl address = {.nl_family = AF_NETLINK,
+                                .nl_groups = RTMGRP_LINK | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE};
+  if (bind(descriptor, (struct sockaddr *)&address, sizeof address) != 0) {
+    int code = errno;
+    close(descriptor);
+    return -code;
+  }
+  return descriptor;
+}
+
+void skerry_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
