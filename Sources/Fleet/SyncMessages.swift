@@ -1,0 +1,101 @@
+import Trust
+
+/// A model as a box holds it.
+public struct ReportedModel: Codable, Hashable, Sendable {
+  public var name: String
+  public var version: String
+  /// SHA-256 of the model's file, hexadecimal.
+  public var sha256: String
+  /// `active`, `staged`, `corrupt`, `fetching`; more may come.
+  public var state: String
+
+  public init(name: String, version: String, sha256: String, state: String) {
+    self.name = name
+    self.version = version
+    self.sha256 = sha256
+    self.state = state
+  }
+}
+
+/// Versions of a repository's metadata; 0 where there is none yet.
+public struct RepositoryVersions: Codable, Hashable, Sendable {
+  public var root: Int
+  public var timestamp: Int
+  public var snapshot: Int
+  public var targets: Int
+
+  public init(root: Int = 0, timestamp: Int = 0, snapshot: Int = 0, targets: Int = 0) {
+    self.root = root
+    self.timestamp = timestamp
+    self.snapshot = snapshot
+    self.targets = targets
+  }
+}
+
+/// The head of a box's audit log.
+public struct AuditHead: Codable, Hashable, Sendable {
+  public var size: UInt64
+  public var root: Digest
+
+  public init(size: UInt64, root: Digest) {
+    self.size = size
+    self.root = root
+  }
+}
+
+/// The one round trip of a sync where nothing changed, upward: POST /v1/sync.
+public struct SyncRequest: Codable, Hashable, Sendable {
+  public var agentVersion: String
+  public var name: String
+  public var models: [ReportedModel]
+  public var repository: RepositoryVersions
+  public var audit: AuditHead
+  /// How many items wait in the outbox.
+  public var outbox: Int
+  /// The engine sandbox's state, `available` or the reason why not.
+  public var sandbox: String
+
+  public init(
+    agentVersion: String, name: String, models: [ReportedModel], repository: RepositoryVersions, audit: AuditHead,
+    outbox: Int, sandbox: String
+  ) {
+    self.agentVersion = agentVersion
+    self.name = name
+    self.models = models
+    self.repository = repository
+    self.audit = audit
+    self.outbox = outbox
+    self.sandbox = sandbox
+  }
+}
+
+/// The same, downward.
+public struct SyncResponse: Codable, Hashable, Sendable {
+  public struct Audit: Codable, Hashable, Sendable {
+    /// The size of the last head that the hub cosigned; 0 before the first.
+    public var cosignedSize: UInt64
+    public init(cosignedSize: UInt64) { self.cosignedSize = cosignedSize }
+  }
+
+  /// Seconds since 1970.
+  public var hubTime: Int64
+  /// The version of the hub's timestamp.json, 0 when it has no repository.
+  public var timestampVersion: Int
+  /// Names of the models this box is to have; nil means all of the repository's.
+  public var desired: [String]?
+  public var audit: Audit
+  /// What the hub still lacks: `SyncResponse.auditHead`, `SyncResponse.report`. A word that a box doesn't know is no
+  /// matter.
+  public var wants: [String]
+
+  public static let auditHead = "audit-head"
+  public static let report = "report"
+
+  public init(hubTime: Int64, timestampVersion: Int, desired: [String]?, audit: Audit, wants: [String]) {
+    self.hubTime = hubTime
+    self.timestampVersion = timestampVersion
+    self.desired = desired
+    self.audit = audit
+    self.wants = wants
+  }
+}
