@@ -1,0 +1,150 @@
+public import Access
+import Host
+public import Storage
+import Synchronization
+public import Trust
+
+/// Writes one audit record and returns when it is durable.
+public typealias AuditWriter =
+  @Sendable (_ kind: String, _ actor: String, _ fields: [String: JSONValue]) async throws -> Void
+
+/// Who calls, and what they may do. Every decision is in the audit log before anything follows from it.
+public final class AccessControl: Sendable {
+  /// What decisions are made from: the policy file, and what was bound through the agent.
+  struct State: Sendable {
+    var file: Policy
+    var stored: [Binding]
+    var policy: Policy
+    var tokens: [Digest: TokenRecord]
+    var accounts: [UInt32: Account] = [:]
+    var noted: [Digest: Int64] = [:]
+    var strangers = StrangerCount()
+  }
+
+  /// The groups of a local user, remembered for a short time: asking for them can mean a network.
+  struct Account: Sendable {
+    let caller: Caller
+    let gid: UInt32
+    let readAt: Duration
+  }
+
+  let state: Mutex<State>
+  let database: Database
+  let audit: AuditWriter
+  let policyFile: String
+  let now: @Sendable () -> Int64
+  /// Changes are made one after the other, so that none is checked against what another is about to take away.
+  let changes = SerialGate()
+
+  /// How long a change of a user's groups may take to count.
+  static let accountLifetime = Duration.seconds(10)
+
+  /// Reads the policy file (the built-in policy where there is none), bindings and tokens.
+  /// Throws `ConfigurationError` for a bad file, `StorageError` for a bad database.
+  public init(
+    policyFile: String, database: Database, now: @escaping @Sendable () -> Int64 = Clock.unixTime,
+    audit: @escaping AuditWriter
+  ) async throws {
+    let file = try AccessControl.readPolicy(policyFile)
+    let (bindings, tokens) = try await database.read { connection in
+      (try AccessTable.bindings(connection), try AccessTable.tokens(connection))
+    }
+    let policy = try AccessControl.merge(file, bindings)
+    state = Mutex(
+      State(
+        file: file, stored: bindings, policy: policy,
+        tokens: Dictionary(tokens.map { ($0.digest, $0) }, uniquingKeysWith: { one, _ in one })))
+    self.policyFile = policyFile
+    self.database = database
+    self.audit = audit
+    self.now = now
+  }
+
+  /// The policy in force.
+  public var policy: Policy { state.withLock(\.policy) }
+
+  /// Decides, and returns when the decision is on record. Throws `AccessFailure.denied` or `.auditUnavailable`.
+  public func authorize(_ caller: Caller, _ verb: Verb, _ resource: Resource) async throws(AccessFailure) {
+    let decision = policy.decide(caller, verb, resource)
+    var fields: [String: JSONValue] = [
+      "verb": .string(verb.rawValue), "resource": .string(resource.description), "allowed": .bool(decision.isAllowed),
+    ]
+    switch decision {
+    case .allowed(let role, let rule):
+      fields["role"] = .string(role)
+      fields["rule"] = .string(rule)
+    case .denied(let reason, let remedy):
+      fields["reason"] = .string(reason)
+      fields["remedy"] = .string(remedy)
+    }
+    try await record("decision", caller.label, fields)
+    if case .denied(let reason, let remedy) = decision { throw .denied(reason: reason, remedy: remedy) }
+  }
+
+  /// Reads the policy file again. A bad one changes nothing. Throws `ConfigurationError` or `AccessFailure`.
+  public func reload() async throws { try await changes.run { try await reloadAlone() } }
+
+  private func reloadAlone() async throws {
+    do {
+      let file = try AccessControl.readPolicy(policyFile)
+      let merged = try state.withLock { state in try AccessControl.merge(file, state.stored) }
+      guard !merged.administrators.isEmpty || policy.administrators.isEmpty else {
+        throw ConfigurationError(
+          description: "\(policyFile): no binding would let anybody give roles any more; bind a role with role.manage "
+            + "on role:* to somebody")
+      }
+      try await record("role", "agent", ["action": "reload", "outcome": "ok", "file": .string(policyFile)])
+      try state.withLock { state in
+        state.policy = try AccessControl.merge(file, state.stored)
+        state.file = file
+        state.accounts = [:]
+      }
+    } catch let error as ConfigurationError {
+      try? await record(
+        "role", "agent", ["action": "reload", "outcome": "refused", "reason": .string(error.description)])
+      throw error
+    }
+  }
+
+  func record(_ kind: String, _ actor: String, _ fields: [String: JSONValue]) async throws(AccessFailure) {
+    do { try await audit(kind, actor, fields) } catch { throw .auditUnavailable("\(error)") }
+  }
+
+  private static func readPolicy(_ path: String) throws -> Policy {
+    let found: [UInt8]?
+    do { found = try DurableFile.read(path, limit: 1 << 20) } catch {
+      throw ConfigurationError(description: "\(path): can't be read: \(error)")
+    }
+    do { return try Policy(parsing: found ?? Array(builtInPolicy.utf8)) } catch {
+      throw ConfigurationError(description: "\(path): \(error)")
+    }
+  }
+
+  /// Stored bindings whose role the file no longer has give nothing; they count again when it comes back.
+  static func merge(_ file: Policy, _ stored: [Binding]) throws -> Policy {
+    let known = Set(file.roles.map(\.name))
+    for binding in stored where !known.contains(binding.role) {
+      Log.shared.warning("a binding names a role that the policy file does not have", ["binding": "\(binding)"])
+    }
+    return try file.adding(stored.filter { known.contains($0.role) })
+  }
+
+  /// What holds where there is no policy file; the same as the commented one that ships.
+  static let builtInPolicy = """
+    {version: 1,
+     roles: {
+       chat: {summary: "ask any installed model", allow: [
+         {verbs: ["infer", "model.list"], resources: ["model:*"]}, {verbs: ["status.read"], resources: ["box:*"]}]},
+       operator: {summary: "keep the box running: models, sync, metrics", inherits: ["chat"], allow: [
+         {verbs: ["model.manage"], resources: ["model:*"]},
+         {verbs: ["sync.run", "metrics.read"], resources: ["box:*"]},
+         {verbs: ["role.read"], resources: ["role:*"]}, {verbs: ["report.read"], resources: ["report:*"]}]},
+       auditor: {summary: "read everything, change nothing", allow: [
+         {verbs: ["audit.read", "audit.export"], resources: ["audit:*"]},
+         {verbs: ["report.read"], resources: ["report:*"]}, {verbs: ["role.read"], resources: ["role:*"]},
+         {verbs: ["model.list"], resources: ["model:*"]},
+         {verbs: ["status.read", "metrics.read"], resources: ["box:*"]}]},
+       admin: {summary: "everything", allow: [{verbs: ["*"], resources: ["*"]}]}},
+     bindings: [{role: "admin", subjects: ["uid:0", "group:skerry-admin"]}, {role: "chat", subjects: ["local"]}]}
+    """
+}

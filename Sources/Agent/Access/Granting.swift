@@ -1,0 +1,155 @@
+public import Access
+import Host
+import Storage
+import Trust
+
+/// Giving and taking roles, making and revoking tokens. Nobody hands out what they don't hold; the record is durable
+/// before the effect.
+extension AccessControl {
+  /// Binds a role to a subject. True when it was not bound before.
+  @discardableResult
+  public func bind(_ role: String, to subject: String, by caller: Caller) async throws -> Bool {
+    try await changes.run { try await bindAlone(role, to: subject, by: caller) }
+  }
+
+  private func bindAlone(_ role: String, to subject: String, by caller: Caller) async throws -> Bool {
+    try await authorize(caller, .roleManage, .role(role))
+    let binding = try checked(role, subject)
+    try await checkGrant([role], by: caller)
+    if policy.bindings.contains(binding) { return false }
+    try await change("bind", binding, by: caller) { connection in try AccessTable.insert(binding, connection) }
+    state.withLock { state in if !state.stored.contains(binding) { state.stored.append(binding) } }
+    try refresh()
+    return true
+  }
+
+  /// Takes a role from a subject.
+  public func unbind(_ role: String, from subject: String, by caller: Caller) async throws {
+    try await changes.run { try await unbindAlone(role, from: subject, by: caller) }
+  }
+
+  private func unbindAlone(_ role: String, from subject: String, by caller: Caller) async throws {
+    try await authorize(caller, .roleManage, .role(role))
+    let binding = try checked(role, subject)
+    let (file, stored) = state.withLock { ($0.file, $0.stored) }
+    guard stored.contains(binding) else {
+      if file.bindings.contains(binding) {
+        throw AccessFailure.boundByFile(role: role, subject: binding.subject, file: policyFile)
+      }
+      throw AccessFailure.unknownBinding(role: role, subject: binding.subject)
+    }
+    let remaining = try AccessControl.merge(file, stored.filter { $0 != binding })
+    if remaining.administrators.isEmpty, !policy.administrators.isEmpty {
+      throw AccessFailure.lastAdministrator(role: role, subject: binding.subject)
+    }
+    try await change("unbind", binding, by: caller) { connection in try AccessTable.delete(binding, connection) }
+    state.withLock { state in state.stored.removeAll { $0 == binding } }
+    try refresh()
+  }
+
+  /// Makes a token that holds these roles; the text that is returned exists nowhere else.
+  public func createToken(
+    _ name: String, roles: [String], expiresInSeconds: Int64?, by caller: Caller
+  ) async throws -> String {
+    try await changes.run { try await createAlone(name, roles, expiresInSeconds, by: caller) }
+  }
+
+  private func createAlone(
+    _ name: String, _ roles: [String], _ expiresInSeconds: Int64?, by caller: Caller
+  ) async throws -> String {
+    guard Role.isName(name) else { throw AccessFailure.badTokenName(name) }
+    try await authorize(caller, .tokenManage, .token(name))
+    let bindings = try roles.map { try checked($0, Subject.token(name).description) }
+    // The policy may already give this name roles; whoever makes the token hands those out too.
+    try await checkGrant(Set(roles + policy.roles(of: .token(name))).sorted(), by: caller)
+    guard !state.withLock({ $0.tokens.values.contains { $0.name == name } }) else {
+      throw AccessFailure.tokenExists(name)
+    }
+    let token = BearerToken()
+    let time = now()
+    let record = TokenRecord(
+      name: name, digest: token.digest, created: time, createdBy: caller.label,
+      expires: expiresInSeconds.map { time.addingReportingOverflow($0).partialValue })
+    try await self.record(
+      "token", caller.label,
+      [
+        "action": "create", "token": .string(name), "roles": .array(roles.map(JSONValue.string)),
+        "expires": record.expires.map(JSONValue.integer) ?? .null,
+      ])
+    do {
+      try await database.write { connection in
+        try AccessTable.insert(record, connection)
+        for binding in bindings { try AccessTable.insert(binding, connection) }
+      }
+    } catch StorageError.constraint {
+      throw AccessFailure.tokenExists(name)
+    }
+    state.withLock { state in
+      state.tokens[record.digest] = record
+      state.stored += bindings.filter { !state.stored.contains($0) }
+    }
+    try refresh()
+    return token.text
+  }
+
+  /// Revokes a token at once, with the roles bound to it.
+  public func revokeToken(_ name: String, by caller: Caller) async throws {
+    try await changes.run { try await revokeAlone(name, by: caller) }
+  }
+
+  private func revokeAlone(_ name: String, by caller: Caller) async throws {
+    try await authorize(caller, .tokenManage, .token(name))
+    guard let token = state.withLock({ $0.tokens.values.first { $0.name == name } }) else {
+      throw AccessFailure.unknownToken(name)
+    }
+    let subject = Subject.token(name).description
+    let (file, stored) = state.withLock { ($0.file, $0.stored) }
+    let remaining = try AccessControl.merge(file, stored.filter { $0.subject != subject })
+    if remaining.administrators.isEmpty, let binding = policy.administrators.first {
+      throw AccessFailure.lastAdministrator(role: binding.role, subject: binding.subject)
+    }
+    try await record("token", caller.label, ["action": "revoke", "token": .string(name)])
+    try await database.write { try AccessTable.deleteToken(name, $0) }
+    state.withLock { state in
+      state.tokens[token.digest] = nil
+      state.stored.removeAll { $0.subject == subject }
+    }
+    try refresh()
+  }
+
+  /// All tokens, by name.
+  public func tokens() -> [TokenRecord] { state.withLock { $0.tokens.values.sorted { $0.name < $1.name } } }
+
+  private func checked(_ role: String, _ subject: String) throws(AccessFailure) -> Binding {
+    guard policy.role(named: role) != nil else {
+      throw .unknownRole(role, known: policy.roles.map(\.name))
+    }
+    guard let parsed = Subject.parse(subject) else { throw .badSubject(subject) }
+    return Binding(role: role, subject: parsed.description)
+  }
+
+  private func checkGrant(_ roles: [String], by caller: Caller) async throws(AccessFailure) {
+    for role in roles where !policy.mayGrant(caller, role) {
+      let reason = "\(caller.label) may not hand out the role \(role): it allows what they don't hold"
+      let remedy = "skerry role bind \(role) \(caller.identity), by somebody who holds it"
+      try await record(
+        "decision", caller.label,
+        ["verb": "role.manage", "resource": .string("role:\(role)"), "allowed": false, "reason": .string(reason)])
+      throw .denied(reason: reason, remedy: remedy)
+    }
+  }
+
+  private func change(
+    _ action: String, _ binding: Binding, by caller: Caller,
+    _ write: @escaping @Sendable (Connection) throws -> Void
+  ) async throws {
+    try await record(
+      "role", caller.label,
+      ["action": .string(action), "role": .string(binding.role), "subject": .string(binding.subject)])
+    try await database.write(write)
+  }
+
+  private func refresh() throws {
+    try state.withLock { state in state.policy = try AccessControl.merge(state.file, state.stored) }
+  }
+}

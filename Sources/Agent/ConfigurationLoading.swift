@@ -1,0 +1,104 @@
+import Storage
+public import Trust
+
+/// Why the agent can't be configured as asked; names the file or option, and the line or key.
+public struct ConfigurationError: Error, CustomStringConvertible {
+  public let description: String
+}
+
+/// Where the configuration comes from: a file, then the command line over it.
+public struct ConfigurationSource: Sendable {
+  public static let defaultFile = "/etc/skerry/agent.json5"
+
+  /// The file. Nil: the default one, which may be absent.
+  public var file: String?
+  /// Key paths and values as given on the command line: `engine.slots` = `2`.
+  public var overrides: [(key: String, value: String)]
+
+  public init(file: String? = nil, overrides: [(key: String, value: String)] = []) {
+    self.file = file
+    self.overrides = overrides
+  }
+
+  /// Reads and merges. Throws `ConfigurationError`.
+  public func load() throws(ConfigurationError) -> AgentConfiguration {
+    let name = file ?? ConfigurationSource.defaultFile
+    var document = try read(name)
+    do { _ = try AgentConfiguration(JSONField(document)) } catch {
+      throw ConfigurationError(description: "\(name): \(error)")
+    }
+    for (key, value) in overrides {
+      document = try ConfigurationSource.set(document, key.split(separator: ".").map(String.init), value, key)
+      do { _ = try AgentConfiguration(JSONField(document)) } catch {
+        throw ConfigurationError(description: "command line, --set \(key)=\(value): \(error)")
+      }
+    }
+    do { return try AgentConfiguration(JSONField(document)) } catch {
+      throw ConfigurationError(description: "\(name): \(error)")
+    }
+  }
+
+  private func read(_ name: String) throws(ConfigurationError) -> JSONValue {
+    let found: [UInt8]?
+    do { found = try DurableFile.read(name, limit: 1 << 20) } catch {
+      throw ConfigurationError(description: "\(name): can't be read: \(error)")
+    }
+    guard let bytes = found else {
+      guard file == nil else { throw ConfigurationError(description: "\(name): no such file") }
+      return .object([:])
+    }
+    do { return try JSONValue(parsing: bytes, json5: true) } catch {
+      throw ConfigurationError(description: "\(name): \(error)")
+    }
+  }
+
+  /// The document with one value in it replaced. What is no JSON5 is meant as text.
+  private static func set(
+    _ document: JSONValue, _ path: [String], _ text: String, _ key: String
+  ) throws(ConfigurationError) -> JSONValue {
+    guard let first = path.first else {
+      throw ConfigurationError(description: "command line, --set \"\(key)\": a key is missing; write --set KEY=VALUE")
+    }
+    var members = document.object ?? [:]
+    if path.count == 1 {
+      members[first] = (try? JSONValue(parsing: text.utf8, json5: true)) ?? .string(text)
+    } else {
+      members[first] = try set(members[first] ?? .object([:]), Array(path.dropFirst()), text, key)
+    }
+    return .object(members)
+  }
+}
+
+extension AgentConfiguration {
+  /// The effective values, all of them, as `--check` prints them.
+  public var effective: JSONValue {
+    [
+      "name": name.map(JSONValue.string) ?? .null,
+      "stateDirectory": .string(stateDirectory), "runtimeDirectory": .string(runtimeDirectory),
+      "policyDirectory": .string(policyDirectory),
+      "listen": [
+        "socket": .string(socketPath), "socketMode": .string("0" + String(listen.socketMode, radix: 8)),
+        "tcp": listen.tcp.map(JSONValue.string) ?? .null, "beyondLoopback": .bool(listen.beyondLoopback),
+      ],
+      "engine": [
+        "path": .string(enginePath), "sandbox": .string(engine.sandbox.rawValue),
+        "idleSeconds": .integer(Int64(engine.idleSeconds)), "contextTokens": .integer(Int64(engine.contextTokens)),
+        "slots": .integer(Int64(engine.slots)), "threads": .integer(Int64(engine.threads)),
+        "startSeconds": .integer(Int64(engine.startSeconds)),
+        "promptCacheMiB": .integer(Int64(engine.promptCacheMiB)),
+        "arguments": .array(engine.arguments.map(JSONValue.string)),
+      ],
+      "sync": [
+        "probeSeconds": .integer(Int64(sync.probeSeconds)), "intervalSeconds": .integer(Int64(sync.intervalSeconds)),
+      ],
+      "log": ["level": .string(log.level.rawValue)],
+      "limits": [
+        "maxBodyBytes": .integer(Int64(limits.maxBodyBytes)),
+        "maxConnections": .integer(Int64(limits.maxConnections)),
+        "maxInFlight": .integer(Int64(limits.maxInFlight)),
+        "requestSeconds": .integer(Int64(limits.requestSeconds)),
+        "drainSeconds": .integer(Int64(limits.drainSeconds)),
+      ],
+    ]
+  }
+}
