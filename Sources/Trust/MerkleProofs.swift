@@ -76,14 +76,20 @@ public struct MerkleFrontier: Sendable, Hashable {
 
   public init() {}
 
-  public mutating func append(_ leaf: Digest) {
+  /// Adds a leaf. Gives what the stored hashes grow by: the leaf, then every subtree that it completes, the same as
+  /// `Merkle.hashesToStore` without reading anything.
+  @discardableResult
+  public mutating func append(_ leaf: Digest) -> [Digest] {
+    var stored = [leaf]
     var hash = leaf
     for _ in 0..<(~size).trailingZeroBitCount {
       guard let left = subtrees.popLast() else { break }
       hash = Merkle.nodeHash(left, hash)
+      stored.append(hash)
     }
     subtrees.append(hash)
     size += 1
+    return stored
   }
 
   public var root: Digest {
