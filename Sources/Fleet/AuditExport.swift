@@ -107,11 +107,11 @@ public struct AuditExportEntry: Sendable, Hashable {
   /// The record's own canonical bytes.
   public let record: [UInt8]
 
-  /// The line for a record that is in canonical form already, without the line feed.
-  public static func line(index: UInt64, record: [UInt8]) -> [UInt8] {
-    Array("{\"hash\":\"\(Base64.encode(Merkle.leafHash(record).bytes))\",\"n\":\(index),\"record\":".utf8) + record + [
-      0x7D
-    ]
+  /// The line for a record that is in canonical form already, without the line feed. `hash` is what the tree has for
+  /// it; without one it is the record's own.
+  public static func line(index: UInt64, record: [UInt8], hash: Digest? = nil) -> [UInt8] {
+    let text = Base64.encode((hash ?? Merkle.leafHash(record)).bytes)
+    return Array("{\"hash\":\"\(text)\",\"n\":\(index),\"record\":".utf8) + record + [0x7D]
   }
 
   /// Reads a line to the letter: it must be byte for byte its own canonical form. Throws `AuditExportError`.

@@ -66,7 +66,9 @@ public final class RecordLog: Sendable {
   }
 
   /// Opens or creates the log and reads all of it once, to count and to give each record to `hooks.onOpen`.
-  public init(path: String, hooks: Hooks = Hooks()) throws {
+  /// Whoever knows from elsewhere that so many records were durable says so in `atLeast`: a log that has fewer is
+  /// damaged, not torn, and is left as it is.
+  public init(path: String, atLeast known: UInt64 = 0, hooks: Hooks = Hooks()) throws {
     self.path = path
     self.hooks = hooks
     let isNew = !DurableFile.exists(path)
@@ -82,6 +84,9 @@ public final class RecordLog: Sendable {
       return true
     }
     tornBytes = size - offsets.end
+    guard offsets.count >= known else {
+      throw StorageError.damaged(path: path, reason: "it has \(offsets.count) whole records and had \(known)")
+    }
     if tornBytes > 0 {
       // A batch is at most this long, and only the last one can be torn.
       guard tornBytes <= UInt64(RecordLog.largestBatch) else {

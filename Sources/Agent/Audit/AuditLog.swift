@@ -1,0 +1,142 @@
+import Fleet
+import Host
+import Storage
+import Synchronization
+import Trust
+
+/// The box's audit log: records in `log.jsonl`, one canonical JSON object a line, with a Merkle tree over them
+/// (RFC 6962) whose head the device signs and the hub cosigns.
+///
+/// A record is durable when `append` returns; records that wait at the same time share one sync. If it throws, the
+/// record is not in the log and the effect must not happen.
+public final class AuditLog: Sendable {
+  /// What opening had to mend after a crash. Nothing of it was ever acknowledged or is lost.
+  public struct Recovery: Sendable, Hashable {
+    /// Bytes of a record that was being written when the power went.
+    public let tornBytes: UInt64
+    /// The entry from which hashes were computed again.
+    public let hashesRebuiltFrom: UInt64?
+  }
+
+  public let origin: String
+  public let recovery: Recovery
+  /// The device's key as auditors and the witness know it.
+  public var deviceKey: NoteVerifier { NoteVerifier(name: origin, key: key.verifyingKey) }
+  private let key: SigningKey
+  private let log: RecordLog
+  private let tree: AuditTree
+  private let heads: AuditHeads
+  private let milliseconds: @Sendable () -> Int64
+
+  /// Opens or creates the log in this folder. `origin` names the log and the device's note key, `key` signs heads.
+  /// Throws `AuditTampered` when the records are not those that were signed, and a `StorageError` when the folder
+  /// can't be used.
+  public init(
+    directory: String, key: SigningKey, origin: String,
+    milliseconds: @escaping @Sendable () -> Int64 = { Clock.unixMilliseconds() }
+  ) throws {
+    self.origin = origin
+    self.key = key
+    self.milliseconds = milliseconds
+    try DurableFile.makeDirectory(directory)
+    heads = try AuditHeads(directory: directory, device: NoteVerifier(name: origin, key: key.verifyingKey))
+    let known = heads.checkpoints
+    tree = try AuditTree(hashes: HashFile(directory + "/hashes"), heads: known)
+    do {
+      log = try RecordLog(
+        path: directory + "/log.jsonl", atLeast: known.map(\.size).max() ?? 0, hooks: tree.hooks)
+    } catch StorageError.damaged(_, let reason) {
+      throw AuditTampered(index: tree.firstMismatch, reason: reason)
+    }
+    recovery = Recovery(tornBytes: log.tornBytes, hashesRebuiltFrom: try tree.settle(log))
+  }
+
+  /// Appends a record and waits until it is durable; its index. Throws `AuditUnavailable`.
+  @discardableResult
+  public func append(_ event: AuditEvent) async throws(AuditUnavailable) -> UInt64 {
+    let now = milliseconds()
+    let index: UInt64
+    do {
+      index = try await log.append { event.record(index: $0, milliseconds: now) }
+    } catch {
+      throw AuditUnavailable(cause: error)
+    }
+    // What the head covers can't be cut off unnoticed even before the next sync with the hub.
+    if index % 1024 == 1023 { _ = signedHead() }
+    return index
+  }
+
+  /// The head over all that is durable.
+  public func head() -> Checkpoint {
+    let frontier = tree.frontier
+    return Checkpoint(origin: origin, size: frontier.size, root: frontier.root)
+  }
+
+  /// The head signed by the device, also kept on disk: the log is held to it when it is opened again.
+  public func signedHead() -> SignedNote { heads.sign(head(), with: key) }
+
+  /// The last head that the witness cosigned, with its size.
+  public func cosigned() -> (note: SignedNote, size: UInt64)? {
+    heads.cosigned.map { ($0.note, $0.checkpoint.size) }
+  }
+
+  /// The witness that cosigned last.
+  public var witness: NoteVerifier? { heads.cosigned?.witness }
+
+  /// Keeps a head that the witness cosigned: a note with the device's signature and the witness's. An older one than
+  /// we have is passed over. Throws `AuditHeadRefused` when it is not this log's head.
+  public func store(cosigned note: SignedNote, by witness: NoteVerifier) throws {
+    try heads.store(note, by: witness, current: head()) { size in
+      try Merkle.root(size: size, read: tree.hashes.read)
+    }
+  }
+
+  /// The proof that the log of `old` entries is the beginning of the log of `new` entries.
+  public func consistencyProof(old: UInt64, new: UInt64) throws -> [Digest] {
+    guard new <= tree.frontier.size else { throw MerkleError.outOfRange }
+    return try Merkle.consistencyProof(old: old, new: new, read: tree.hashes.read)
+  }
+
+  /// The proof that an entry is in the log of `size` entries.
+  public func inclusionProof(index: UInt64, size: UInt64) throws -> [Digest] {
+    guard size <= tree.frontier.size else { throw MerkleError.outOfRange }
+    return try Merkle.inclusionProof(index: index, size: size, read: tree.hashes.read)
+  }
+
+  /// Up to `limit` records from this index on.
+  public func entries(from index: UInt64, limit: Int) throws -> [JSONValue] {
+    try log.read(from: index, limit: limit).map { try JSONValue(parsing: $0.record) }
+  }
+
+  /// Writes the whole log as it is now in the form that `AuditVerifier` reads, in pieces of about 64 KiB.
+  public func export(to write: ([UInt8]) async throws -> Void) async throws {
+    let note = signedHead()
+    let size = try Checkpoint(noteText: note.text).size
+    let witnessed = heads.cosigned.flatMap { $0.checkpoint.size <= size ? $0 : nil }
+    let header = AuditExportHeader(
+      origin: origin, size: size, checkpoint: note, cosigned: witnessed?.note, device: deviceKey,
+      witness: witnessed?.witness)
+    var piece = header.line + [0x0A]
+    var next: UInt64 = 0
+    while next < size {
+      let page = try log.read(from: next, limit: 256).prefix(Int(min(size - next, 256)))
+      guard !page.isEmpty else { throw MerkleError.missingHashes }
+      for entry in page {
+        let hash = try tree.hashes.read([Merkle.storedHashIndex(level: 0, n: entry.index)]).first
+        piece += AuditExportEntry.line(index: entry.index, record: entry.record, hash: hash) + [0x0A]
+        if piece.count >= 1 << 16 {
+          try await write(piece)
+          piece = []
+        }
+      }
+      next += UInt64(page.count)
+    }
+    if !piece.isEmpty { try await write(piece) }
+  }
+
+  /// Commits what waits and keeps the head; appends after it fail.
+  public func close() {
+    log.close()
+    _ = signedHead()
+  }
+}
