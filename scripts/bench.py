@@ -148,7 +148,7 @@ def main():
         box = Box(programs, home / "b", settings={"engine": {"threads": 2}}).start()
         box.skerry("enroll", hub.token())
         box.skerry("sync")
-        token = box.token("bench", "user")
+        token = box.token("bench", "chat")
         box.skerry("run", MODEL, "Hello")
         served(box, token)
         cold_start(programs, box, token)

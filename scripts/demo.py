@@ -142,7 +142,7 @@ def offline():
     demo.hub.daemon.stop()
     box = demo.box
     tell("the hub is gone; from here on there is no network")
-    demo.app = box.token("demo-app", "user")
+    demo.app = box.token("demo-app", "chat")
     demo.guest = box.token("demo-auditor", "auditor")
 
     question = [{"role": "user", "content": "In one sentence: what is a lighthouse for?"}]

@@ -44,7 +44,7 @@ def enrolled(programs, hub, home, **options):
 @pytest.fixture(scope="module")
 def box(programs, hub, tmp_path_factory):
     box = enrolled(programs, hub, tmp_path_factory.mktemp("b"))
-    box.app = box.token("app", "user")
+    box.app = box.token("app", "chat")
     box.auditor = box.token("auditor", "auditor")
     try:
         yield box

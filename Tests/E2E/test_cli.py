@@ -51,7 +51,7 @@ def test_unknown_things_exit_66(box):
 
 
 def test_a_token_lives_shows_once_and_dies(box):
-    token = box.token("short", "user")
+    token = box.token("short", "chat")
     assert token.startswith("skt_")
     assert token not in box.skerry("token", "list", "--json").stdout
     assert box.request("GET", "/v1/models", token=token)[0] == 200

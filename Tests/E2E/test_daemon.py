@@ -97,7 +97,7 @@ def test_state_and_keys_are_private(box):
 
 def test_sigterm_lets_a_live_stream_finish(programs, hub, tmp_path):
     box = enrolled(programs, hub, tmp_path / "b")
-    token = box.token("app", "user")
+    token = box.token("app", "chat")
     lines, started = [], threading.Event()
 
     def read():
@@ -172,7 +172,7 @@ def test_an_engine_that_cannot_start_is_503_with_its_last_words(programs, hub, t
     fake.write_text("#!/bin/sh\necho 'the flux capacitor is missing' >&2\nexit 3\n")
     fake.chmod(0o755)
     box = enrolled(programs, hub, tmp_path / "b", settings={"engine": {"path": str(fake), "sandbox": "off"}})
-    token = box.token("app", "user")
+    token = box.token("app", "chat")
     status, _, body = box.request("POST", "/v1/chat/completions", ASK, token)
     assert status == 503 and "flux capacitor" in json.loads(body)["error"]["message"]
     box.settings["engine"]["path"] = str(tmp_path / "missing")

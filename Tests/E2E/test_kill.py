@@ -74,7 +74,7 @@ def test_kill_the_agent_while_it_mends_and_answers(programs, hub, tmp_path):
     from conftest import enrolled
     chance = random.Random(7)
     box = enrolled(programs, hub, tmp_path / "b")
-    app = box.token("app", "user")
+    app = box.token("app", "chat")
     try:
         for _ in range(max(3, COUNT // 3)):
             box.skerry("model", "unload", MODEL)

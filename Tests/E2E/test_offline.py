@@ -20,7 +20,7 @@ def own(programs, tmp_path):
     """A hub and a box for one test alone."""
     hub = Hub(programs, tmp_path / "h").ready()
     box = enrolled(programs, hub, tmp_path / "b", settings={"sync": {"probeSeconds": 1}})
-    box.hub, box.app = hub, box.token("app", "user")
+    box.hub, box.app = hub, box.token("app", "chat")
     yield box
     print(box.daemon.tail(40), hub.daemon.tail(20))
     box.daemon.kill()
