@@ -3,6 +3,8 @@ import Storage
 /// The steps that make `agent.sqlite`, oldest first. A step that has shipped is never changed.
 enum AgentDatabase {
   static let migrations: [Migration] = [
-    Migration(1, AccessTable.schema)
+    Migration(1, AccessTable.schema),
+    Migration(2, ModelTable.schema),
+    Migration(3, SyncTables.schema),
   ]
 }

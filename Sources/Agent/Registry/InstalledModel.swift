@@ -1,0 +1,69 @@
+import Models
+import Trust
+
+/// How far a model has come. Each state is on disk before the step that it stands for begins.
+public enum ModelState: String, Sendable, Codable, CaseIterable {
+  /// Its chunks are being gathered.
+  case fetching
+  /// Complete and verified, not yet given to callers.
+  case staged
+  /// Given to callers.
+  case active
+  /// Its bytes do not match the signed digest, or they are no GGUF; no engine gets it.
+  case corrupt
+}
+
+/// A model that the registry knows.
+public struct InstalledModel: Sendable, Hashable {
+  public var manifest: ModelManifest
+  public var state: ModelState
+  /// The ids of the keys that signed the metadata which admitted it.
+  public var signers: [String]
+  /// When it was last activated, in Unix seconds.
+  public var installedAt: Int64?
+  /// Why it is corrupt.
+  public var problem: String?
+  /// How often the publication itself turned out wrong; after `failureLimit` it is left alone until it changes.
+  public var failures = 0
+  /// No longer wanted; removed as soon as nobody uses it.
+  public var isRetired: Bool
+
+  public static let failureLimit = 3
+
+  public var name: ModelName { manifest.name }
+  public var version: ModelVersion { manifest.version }
+}
+
+/// What the registry reports to the audit log: a kind of record, and its fields. It returns when the record is
+/// durable; what it throws keeps the effect from happening.
+public typealias AuditSink = @Sendable (_ kind: String, _ fields: [String: JSONValue]) async throws -> Void
+
+/// How far a long piece of work has come.
+public struct SyncProgress: Sendable, Hashable {
+  public enum Phase: String, Sendable, Codable {
+    case connect, metadata, check, download, verify, activate, upload
+  }
+  public var phase: Phase
+  /// The model that it is about, as `NAME:VERSION`.
+  public var model: String?
+  /// Bytes, or items where there are no bytes.
+  public var done: UInt64
+  public var total: UInt64
+
+  public init(_ phase: Phase, model: String? = nil, done: UInt64 = 0, total: UInt64 = 0) {
+    self.phase = phase
+    self.model = model
+    self.done = done
+    self.total = total
+  }
+}
+
+public typealias ProgressHandler = @Sendable (SyncProgress) -> Void
+
+/// Where chunks and their indexes come from: the hub, a mirror, a folder.
+public protocol ModelSource: Sendable {
+  /// The `.caibx` file with this digest, at most `limit` bytes.
+  func index(_ digest: Digest, limit: Int) async throws -> [UInt8]
+  /// The compressed chunk (`.cacnk`, a Zstandard frame) with this id, at most `limit` bytes.
+  func chunk(_ id: ChunkID, limit: Int) async throws -> [UInt8]
+}

@@ -1,0 +1,178 @@
+import Models
+import Storage
+import Trust
+
+/// The models on this box: which there are, how far each is, and the way from signed metadata to a file that an engine
+/// may load. State is written before each step, so that a kill at any point leaves the last good model or the next.
+public actor ModelRegistry {
+  let database: Database
+  let store: ContentStore
+  let metadata: MetadataStore
+  let audit: AuditSink
+  let isInUse: @Sendable (ModelManifest) async -> Bool
+  let now: @Sendable () -> Int64
+
+  /// The rows of the table, as they are on disk.
+  private(set) var models: [InstalledModel]
+  /// The signed metadata that was trusted last; nil before enrolment.
+  public private(set) var trusted: TrustedMetadata?
+  var isReconciling = false
+
+  /// Opens the registry as the last run left it, without any network.
+  ///
+  /// - Parameters:
+  ///   - database: agent.sqlite, with `ModelTable.schema` among its migrations.
+  ///   - directory: `registry` in the state directory; `tuf` in it holds the metadata.
+  ///   - audit: makes a durable record; nothing takes effect when it throws.
+  ///   - isInUse: whether an engine has this file open, so that it must not be removed.
+  ///   - now: Unix seconds.
+  public static func open(
+    database: Database, directory: String, audit: @escaping AuditSink,
+    isInUse: @escaping @Sendable (ModelManifest) async -> Bool = { _ in false },
+    now: @escaping @Sendable () -> Int64
+  ) async throws -> ModelRegistry {
+    let store = try ContentStore(root: directory)
+    let metadata = MetadataStore(directory: directory + "/tuf")
+    let models = try await database.read { try ModelTable.all($0) }
+    // Metadata that can't be read leaves the installed models working; the next sync fetches it anew.
+    let trusted = try metadata.load().flatMap { try? TrustedMetadata.loadOffline($0) }
+    return ModelRegistry(
+      database: database, store: store, metadata: metadata, audit: audit, isInUse: isInUse, now: now, models: models,
+      trusted: trusted)
+  }
+
+  private init(
+    database: Database, store: ContentStore, metadata: MetadataStore, audit: @escaping AuditSink,
+    isInUse: @escaping @Sendable (ModelManifest) async -> Bool, now: @escaping @Sendable () -> Int64,
+    models: [InstalledModel], trusted: TrustedMetadata?
+  ) {
+    self.database = database
+    self.store = store
+    self.metadata = metadata
+    self.audit = audit
+    self.isInUse = isInUse
+    self.now = now
+    self.models = models
+    self.trusted = trusted
+  }
+
+  /// Every model that is wanted, whatever its state, by name and version.
+  public func installed() -> [InstalledModel] { models.filter { !$0.isRetired } }
+
+  /// The model that a caller means by `smollm2` (its newest active version) or `smollm2:1.0`.
+  /// Throws `RegistryError.unknownModel`, `.notReady` or `.corrupt`.
+  public func resolve(_ name: String) throws -> InstalledModel {
+    let named = models.filter { !$0.isRetired && ($0.name.description == name || $0.manifest.label == name) }
+    guard let newest = named.max(by: { $0.version < $1.version }) else { throw RegistryError.unknownModel(name) }
+    if let active = named.filter({ $0.state == .active }).max(by: { $0.version < $1.version }) { return active }
+    if newest.state == .corrupt {
+      throw RegistryError.corrupt(newest.manifest.label, reason: newest.problem ?? "digest mismatch")
+    }
+    throw RegistryError.notReady(newest.manifest.label, newest.state)
+  }
+
+  /// The path of a model's file, after hashing the whole of it: what an engine is given. A file that does not match
+  /// its signed digest is marked corrupt, audited as `digest_mismatch`, and refused until it is mended.
+  public func verifiedPath(_ name: String) async throws -> String {
+    let model = try resolve(name)
+    guard try await verify(name) else {
+      throw RegistryError.corrupt(model.manifest.label, reason: "its digest is not the signed one")
+    }
+    return store.blobPath(model.manifest.sha256)
+  }
+
+  /// Hashes a model's whole file against the signed digest. False when it does not match; it is then corrupt.
+  public func verify(_ name: String, progress: ProgressHandler? = nil) async throws -> Bool {
+    let model = try resolve(name)
+    let (store, digest, total) = (store, model.manifest.sha256, model.manifest.length)
+    let label = model.manifest.label
+    let matches = try await offPool {
+      guard store.has(digest) else { return false }
+      return try store.verify(digest) { done, _ in
+        progress?(SyncProgress(.verify, model: label, done: done, total: total))
+      }
+    }
+    if !matches { try await markCorrupt(model, event: "digest_mismatch", problem: "its digest is not the signed one") }
+    return matches
+  }
+
+  // MARK: metadata
+
+  /// What was trusted last, for the workflow that refreshes it.
+  public func metadataState() throws -> TUFLocalState? { try metadata.load() }
+
+  /// Keeps a metadata file that the workflow trusts.
+  public func persistMetadata(_ file: String, _ bytes: [UInt8]?) async throws {
+    let metadata = metadata
+    try await offPool { try metadata.persist(file, bytes) }
+  }
+
+  /// Begins with this root, whose digest the enrolment token carried. Metadata of an earlier root is dropped.
+  public func trust(root: [UInt8]) async throws {
+    let trusted = try TrustedMetadata(trustedRoot: root)
+    let metadata = metadata
+    try await offPool {
+      for file in ["timestamp.json", "snapshot.json", "targets.json"] { try metadata.persist(file, nil) }
+      try metadata.persist("root.json", root)
+    }
+    self.trusted = trusted
+  }
+
+  func setTrusted(_ trusted: TrustedMetadata) { self.trusted = trusted }
+
+  // MARK: rows
+
+  /// Writes a row, then remembers it.
+  func put(_ model: InstalledModel) async throws { try await put([model]) }
+
+  /// Writes rows in one transaction, then remembers them.
+  func put(_ changed: [InstalledModel]) async throws {
+    try await database.write { connection in
+      for model in changed { try ModelTable.put(model, connection) }
+    }
+    for model in changed {
+      models.removeAll { $0.isSameFile(as: model) }
+      models.append(model)
+    }
+    models.sort { ($0.name, $0.version) < ($1.name, $1.version) }
+  }
+
+  /// Forgets rows in one transaction.
+  func forget(_ gone: [InstalledModel]) async throws {
+    try await database.write { connection in
+      for model in gone { try ModelTable.remove(model, connection) }
+    }
+    models.removeAll { model in gone.contains { $0.isSameFile(as: model) } }
+  }
+
+  /// No engine gets the file from here on, whether or not the record can be made.
+  func markCorrupt(_ model: InstalledModel, event: String, problem: String) async throws {
+    var changed = model
+    changed.state = .corrupt
+    changed.problem = problem
+    try await put(changed)
+    try await audit(
+      "model", fields(of: model, event: event).merging(["problem": .string(problem)]) { _, new in new })
+  }
+
+  nonisolated func fields(of model: InstalledModel, event: String) -> [String: JSONValue] {
+    [
+      "event": .string(event), "model": .string(model.name.description), "version": .string(model.version.description),
+      "sha256": .string(model.manifest.sha256.hex),
+    ]
+  }
+}
+
+extension InstalledModel {
+  /// The table's key is the same.
+  func isSameFile(as other: InstalledModel) -> Bool {
+    name == other.name && version == other.version && manifest.sha256 == other.manifest.sha256
+  }
+
+  /// The same, no longer wanted.
+  var retired: InstalledModel {
+    var model = self
+    model.isRetired = true
+    return model
+  }
+}

@@ -1,0 +1,57 @@
+import Models
+import Storage
+import Trust
+
+/// Why the registry can't do what it was asked for. Models go by `NAME:VERSION`, sizes are in bytes.
+public enum RegistryError: Error, Sendable, CustomStringConvertible {
+  /// No model of this name is installed, on its way or signed for this box.
+  case unknownModel(String)
+  /// It is known but not yet complete.
+  case notReady(String, ModelState)
+  /// Its bytes are not the signed ones, or they are no model. The next sync mends it.
+  case corrupt(String, reason: String)
+  case noSpace(model: String, needed: UInt64, free: UInt64)
+  /// The hub's index is not the one that the signed metadata names.
+  case wrongIndex(model: String)
+  case badIndex(model: String, ChunkIndexError)
+  /// The index describes a file of another length than the signed one.
+  case indexDisagrees(model: String)
+  /// The hub's chunk does not have the digest that names it.
+  case badChunk(model: String, ChunkID)
+  /// All chunks match the index, but the file does not match its signed digest: the publisher's index is wrong.
+  case wrongDigest(model: String)
+  case refused(model: String, GGUFError)
+  /// The publication was found wrong before and has not changed since.
+  case givenUp(model: String, reason: String)
+  /// Another reconciliation runs.
+  case busy
+
+  /// True when the signed publication itself is at fault, so that fetching it again changes nothing.
+  var isPublishersFault: Bool {
+    switch self {
+    case .badIndex, .indexDisagrees, .wrongDigest, .refused: true
+    default: false
+    }
+  }
+
+  public var description: String {
+    switch self {
+    case .unknownModel(let name): "there is no model \(name); `skerry model list` shows those that there are"
+    case .notReady(let model, let state):
+      "the model \(model) is not ready (\(state.rawValue)); `skerry sync` goes on with it"
+    case .corrupt(let model, let reason):
+      "the stored file of \(model) is damaged (\(reason)); it is not loaded, and the next `skerry sync` mends it"
+    case .noSpace(let model, let needed, let free):
+      "not enough disk space for \(model): it needs \(needed) bytes and \(free) are free; free \(needed - min(free, needed)) more"
+    case .wrongIndex(let model): "the chunk index of \(model) is not the signed one"
+    case .badIndex(let model, let error): "the chunk index of \(model) can't be read: \(error)"
+    case .indexDisagrees(let model): "the chunk index of \(model) describes another file than the signed one"
+    case .badChunk(let model, let id): "chunk \(id.hex.prefix(12))… of \(model) arrived damaged"
+    case .wrongDigest(let model):
+      "the chunks of \(model) make a file with another digest than the signed one; publish the model again"
+    case .refused(let model, let error): "\(model) is refused: \(error)"
+    case .givenUp(let model, let reason): "\(model) is left alone until it is published anew: \(reason)"
+    case .busy: "a synchronisation is already running"
+    }
+  }
+}
