@@ -17,7 +17,7 @@ public struct TUFFileMeta: Hashable, Sendable {
   }
 
   /// Throws when these bytes do not have the listed length and digest.
-  func check(_ bytes: [UInt8], file: String) throws(TUFError) {
+  public func check(_ bytes: [UInt8], file: String) throws(TUFError) {
     if let length, length != UInt64(bytes.count) {
       throw .wrongLength(file: file, expected: length, got: UInt64(bytes.count))
     }
