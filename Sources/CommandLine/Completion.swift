@@ -53,7 +53,7 @@ public enum Completion {
       return answer(option.completion, String(typed[typed.index(after: equals)...]), before: "--\(name)=")
     }
     if !optionsEnded && typed.hasPrefix("-") {
-      let all = scope + Program.builtInOptions
+      let all = scope + Program.builtInOptions(besides: scope)
       return matching(all.map { Candidate("--" + $0.name, $0.summary) }, typed)
     }
     if !command.subcommands.isEmpty {

@@ -40,7 +40,7 @@ public enum Help {
   static func inherited(_ root: CommandSpec, _ path: [String]) -> [OptionSpec] {
     var options: [OptionSpec] = []
     for depth in 0..<path.count { options += root.find(path.prefix(depth))?.options ?? [] }
-    return options + Program.builtInOptions
+    return options + Program.builtInOptions(besides: root.find(path)?.options ?? [])
   }
 
   static func summary(of option: OptionSpec) -> String {

@@ -2,7 +2,7 @@
 ///
 /// Options may stand anywhere after the command that declares them. `--name value` and `--name=value` are the same, and
 /// `--name=` gives the empty value; `-abc` is `-a -b -c`, or `-a bc` when `-a` takes a value. A lone `-` is an argument.
-/// After `--` everything is.
+/// After `--` everything is. A command may declare `--version VALUE` for itself, which hides the built-in switch there.
 public enum Parser {
   /// `arguments` without the program's own name.
   public static func parse(
@@ -77,7 +77,7 @@ private struct Reading {
   private mutating func takeLong(_ text: Substring) throws(UsageError) {
     let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
     let name = String(parts[0])
-    guard let option = scope.first(where: { $0.name == name }) else { throw unknown("--" + name) }
+    guard let option = scope.last(where: { $0.name == name }) else { throw unknown("--" + name) }
     try take(option, as: "--" + name, attached: parts.count > 1 ? String(parts[1]) : nil)
   }
 

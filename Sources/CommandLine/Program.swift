@@ -6,6 +6,10 @@ public enum Program {
   static let version = OptionSpec("version", "show the version")
   /// Options that every command has, without its declaring them.
   static let builtInOptions = [help, version]
+  /// Those that a command with these options of its own has still.
+  static func builtInOptions(besides own: [OptionSpec]) -> [OptionSpec] {
+    builtInOptions.filter { option in option.name != version.name || !own.contains { $0.name == option.name } }
+  }
 
   /// The words after the program's name.
   public static var arguments: [String] { Array(Swift.CommandLine.arguments.dropFirst()) }

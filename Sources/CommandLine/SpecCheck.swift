@@ -6,6 +6,9 @@ extension CommandSpec {
   private func problems(above: [String], inherited: [OptionSpec]) -> [String] {
     let path = above + [name]
     let here = path.joined(separator: " ")
+    // A value named version (of a model) is another thing than the program's version.
+    let hides = options.contains { $0.name == Program.version.name && $0.value != nil }
+    let inherited = hides ? inherited.filter { $0.name != Program.version.name } : inherited
     var found = Self.textProblems(here, name: name, summary: summary)
     found += duplicates(subcommands.map(\.name)).map { "\(here): two commands are named \($0)" }
     found += duplicates((inherited + options).map { "--" + $0.name }).map { "\(here): \($0) is declared twice" }

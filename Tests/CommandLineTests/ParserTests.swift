@@ -23,6 +23,17 @@ import Testing
     #expect(cluster.flag("quiet") && cluster.option("speed") == "7" && cluster.argument("PLACE") == "x")
   }
 
+  @Test func aCommandsOwnVersionHidesTheSwitch() throws {
+    let spec = CommandSpec(
+      "ship", "sails",
+      subcommands: [CommandSpec("add", "adds", options: [OptionSpec("version", value: "V", "which one")])])
+    #expect(try Parser.parse(spec, ["add", "--version", "1.0"]).option("version") == "1.0")
+    #expect(try Parser.parse(spec, ["add", "--version=1.0"]).request == .run)
+    #expect(try Parser.parse(spec, ["--version"]).request == .version)
+    #expect(spec.problems() == [])
+    #expect(Help.text(spec, path: ["add"], width: 80).split(separator: "--version").count == 2)
+  }
+
   @Test func keepsAnEmptyValueApartFromNone() throws {
     #expect(try parse("sail", "x", "--chart=").option("chart") == "")
     #expect(try parse("sail", "x").option("chart") == nil)
