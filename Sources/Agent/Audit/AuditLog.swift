@@ -46,7 +46,7 @@ public final class AuditLog: Sendable {
       log = try RecordLog(
         path: directory + "/log.jsonl", atLeast: known.map(\.size).max() ?? 0, hooks: tree.hooks)
     } catch StorageError.damaged(_, let reason) {
-      throw AuditTampered(index: tree.firstMismatch, reason: reason)
+      throw AuditTampered(index: tree.firstSuspect, reason: reason)
     }
     recovery = Recovery(tornBytes: log.tornBytes, hashesRebuiltFrom: try tree.settle(log))
   }

@@ -34,8 +34,9 @@ final class AuditTree: Sendable {
 
   var frontier: MerkleFrontier { state.withLock(\.durable) }
 
-  /// The first entry whose stored hashes were not those of its record, on opening.
-  var firstMismatch: UInt64? { state.withLock(\.beforeMismatch?.size) }
+  /// The first entry that is suspect, on opening: whose stored hashes are not those of its record, or the one at which
+  /// reading ended.
+  var firstSuspect: UInt64 { state.withLock { ($0.beforeMismatch ?? $0.staged).size } }
 
   /// What hangs in the record log.
   var hooks: RecordLog.Hooks {
