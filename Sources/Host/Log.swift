@@ -71,20 +71,22 @@ public struct Log: Sendable {
   static func line(_ level: Level, _ message: String, _ fields: [String: String]) -> String {
     var line = "\(timestamp()) \(level) \(escaped(message))"
     for (key, value) in fields.sorted(by: { $0.key < $1.key }) {
-      let plain =
-        !value.isEmpty && value.utf8.allSatisfy { $0 > 0x20 && $0 != 0x22 && $0 != 0x5C && $0 != 0x3D && $0 != 0x7F }
-      let text = escaped(value)
-      line += plain && text == value ? " \(key)=\(text)" : " \(key)=\"\(text.replacingQuotes())\""
+      let isPlain =
+        !value.isEmpty && value == escaped(value, quoted: true) && !value.contains { $0 == " " || $0 == "=" }
+      line += isPlain ? " \(key)=\(value)" : " \(key)=\"\(escaped(value, quoted: true))\""
     }
     return line
   }
 
-  /// Control characters (C0, DEL, C1), line separators and direction overrides as \u{…}.
-  static func escaped(_ text: String) -> String {
+  /// Control characters (C0, DEL, C1), line separators and direction overrides as \u{…}; between quotation marks
+  /// also these and the backslash.
+  static func escaped(_ text: String, quoted: Bool = false) -> String {
     var result = ""
     for scalar in text.unicodeScalars {
       switch scalar.value {
       case 0x0A: result += "\\n"
+      case 0x22 where quoted: result += "\\\""
+      case 0x5C where quoted: result += "\\\\"
       case 0..<0x20, 0x7F...0x9F, 0x2028, 0x2029, 0x202A...0x202E, 0x2066...0x2069:
         result += "\\u{\(String(scalar.value, radix: 16))}"
       default: result.unicodeScalars.append(scalar)
@@ -133,16 +135,5 @@ public struct Log: Sendable {
     defer { for buffer in buffers { buffer.deallocate() } }
     let vector = buffers.map { iovec(iov_base: UnsafeMutableRawPointer($0.baseAddress), iov_len: $0.count) }
     sd_journal_sendv(vector, Int32(vector.count))
-  }
-}
-
-extension String {
-  fileprivate func replacingQuotes() -> String {
-    var result = ""
-    for character in unicodeScalars {
-      if character == "\"" || character == "\\" { result.unicodeScalars.append("\\") }
-      result.unicodeScalars.append(character)
-    }
-    return result
   }
 }
