@@ -1,0 +1,134 @@
+import Glibc
+import Host
+import Storage
+import Synchronization
+
+/// One running engine and how many requests it answers.
+final class Engine: Sendable {
+  let model: EngineModel
+  let kind: EngineKind
+  let socketPath: String
+  let process: ChildProcess
+  let startedAt: Duration
+  private let use: Mutex<(count: Int, last: Duration)>
+
+  private init(_ model: EngineModel, _ kind: EngineKind, _ socketPath: String, _ process: ChildProcess) {
+    self.model = model
+    self.kind = kind
+    self.socketPath = socketPath
+    self.process = process
+    startedAt = Clock.monotonic()
+    use = Mutex((0, startedAt))
+  }
+
+  var users: Int { use.withLock(\.count) }
+  /// How long nobody has asked it anything; nil while somebody does.
+  var idle: Duration? { use.withLock { $0.count > 0 ? nil : Clock.monotonic() - $0.last } }
+
+  func begin() { use.withLock { $0.count += 1 } }
+
+  func end() {
+    use.withLock { use in
+      use.count -= 1
+      use.last = Clock.monotonic()
+    }
+  }
+
+  /// The last line or two that it wrote, for people.
+  var lastWords: String { Engine.lastWords(of: process) }
+
+  static func lastWords(of process: ChildProcess) -> String {
+    let lines = process.stderrTail.split(separator: "\n").suffix(3)
+    return lines.isEmpty ? "(none)" : lines.joined(separator: " | ")
+  }
+
+  /// Ends it: end-of-file first, which it obeys at once, then signals.
+  func stop() async {
+    process.closeStandardInput()
+    await process.stop(schedule: [(0, .milliseconds(400)), (SIGTERM, .seconds(2))])
+    unlink(socketPath)
+    rmdir(String(socketPath.prefix(upTo: socketPath.lastIndex(of: "/") ?? socketPath.startIndex)))
+  }
+}
+
+/// What is needed to start one.
+struct EngineLauncher: Sendable {
+  let program: String
+  let configuration: AgentConfiguration.Engine
+  /// Its sockets go into folders of their own below this one.
+  let socketDirectory: String
+  /// Nil: without.
+  let sandbox: Sandbox?
+  /// Whether the engine behind this socket says that it is ready.
+  let isReady: @Sendable (String) async -> Bool
+
+  /// Starts an engine on a verified file and waits until it is ready. Throws `InferenceError`.
+  func start(_ model: EngineModel, _ kind: EngineKind, path: String) async throws -> Engine {
+    guard access(program, X_OK) == 0 else { throw InferenceError.noProgram(path: program) }
+    let folder = "\(socketDirectory)/\(model.sha256.hex.prefix(12))-\(kind.rawValue.prefix(1))"
+    let socket = folder + "/s.sock"
+    try DurableFile.makeDirectory(folder)
+    // The engine never unlinks its socket, and refuses to start on a stale one.
+    unlink(socket)
+    let arguments = EngineArguments.make(model, kind, path: path, socket: socket, configuration)
+    let process: ChildProcess
+    do { process = try await spawn(arguments, model: path, folder: folder) } catch {
+      throw InferenceError.notStarted(model: model.label, lastWords: "\(error)")
+    }
+    let engine = Engine.make(model, kind, socket, process)
+    do {
+      try await waitUntilReady(engine)
+    } catch {
+      await engine.stop()
+      throw error
+    }
+    return engine
+  }
+
+  private func spawn(_ arguments: [String], model: String, folder: String) async throws -> ChildProcess {
+    guard let sandbox else {
+      return try await ChildProcess.spawn(
+        program, arguments, environment: EngineArguments.environment, standardInput: .pipe)
+    }
+    let engineDirectory = String(program[..<(program.lastIndex(of: "/") ?? program.startIndex)])
+    let inside = sandbox.arguments(
+      engine: program, engineDirectory: engineDirectory, readOnly: [model], writable: folder,
+      environment: EngineArguments.environment, engineArguments: arguments)
+    return try await ChildProcess.spawn(inside.path, inside.arguments, standardInput: .pipe)
+  }
+
+  private func waitUntilReady(_ engine: Engine) async throws {
+    let deadline = Clock.monotonic() + .seconds(configuration.startSeconds)
+    var pause = Duration.milliseconds(10)
+    while true {
+      guard engine.process.isRunning else {
+        throw InferenceError.notStarted(model: engine.model.label, lastWords: engine.lastWords)
+      }
+      if access(engine.socketPath, F_OK) == 0, await isReady(engine.socketPath) { return }
+      guard Clock.monotonic() < deadline else {
+        throw InferenceError.tooSlow(
+          model: engine.model.label, seconds: configuration.startSeconds, lastWords: engine.lastWords)
+      }
+      if await engine.process.wait(timeout: pause) == nil { pause = min(pause * 1.5, .milliseconds(100)) }
+    }
+  }
+}
+
+extension Engine {
+  static func make(_ model: EngineModel, _ kind: EngineKind, _ socket: String, _ process: ChildProcess) -> Engine {
+    Engine(model, kind, socket, process)
+  }
+}
+
+/// The right to ask an engine, for as long as the lease is kept: an engine that answers is never unloaded as idle.
+final class EngineLease: Sendable {
+  let engine: Engine
+  var socketPath: String { engine.socketPath }
+
+  init(_ engine: Engine) {
+    engine.begin()
+    self.engine = engine
+  }
+
+  deinit { engine.end() }
+}

@@ -1,0 +1,38 @@
+/// Why there is no engine to ask.
+enum InferenceError: Error, Sendable, Hashable, CustomStringConvertible {
+  /// It ended while it started; with its last words.
+  case notStarted(model: String, lastWords: String)
+  /// It was not ready in time.
+  case tooSlow(model: String, seconds: Int, lastWords: String)
+  /// It failed again and again, and is left alone for a while.
+  case resting(model: String, seconds: Int, lastWords: String)
+  case noProgram(path: String)
+  case noSandbox(reason: String)
+  /// The agent is ending.
+  case stopping
+
+  var description: String {
+    switch self {
+    case .notStarted(let model, let words): "the engine for \(model) did not start: \(words)"
+    case .tooSlow(let model, let seconds, let words):
+      "the engine for \(model) was not ready within \(seconds) seconds; raise engine.startSeconds or choose a smaller "
+        + "model. Its last words: \(words)"
+    case .resting(let model, let seconds, let words):
+      "the engine for \(model) failed again and again; the next try is in \(seconds) seconds. Its last words: \(words)"
+    case .noProgram(let path):
+      "there is no engine at \(path); install llama-server there or set engine.path"
+    case .noSandbox(let reason):
+      "the configuration wants the engine in a sandbox and this host allows none: \(reason)"
+    case .stopping: "the agent is stopping"
+    }
+  }
+
+  /// When it is worth asking again, in seconds.
+  var retryAfter: Int? {
+    switch self {
+    case .resting(_, let seconds, _): seconds
+    case .stopping: 5
+    case .notStarted, .tooSlow, .noProgram, .noSandbox: nil
+    }
+  }
+}
