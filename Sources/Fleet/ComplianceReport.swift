@@ -1,0 +1,219 @@
+import Trust
+
+/// What a box says of itself to whoever answers for it: what it runs, who may use it, how far its audit log is
+/// witnessed, and what is not as it should be. Times are Unix seconds by the box's clock.
+public struct ComplianceReport: Codable, Sendable, Hashable {
+  /// The DSSE payload type under which the device signs it.
+  public static let payloadType = "application/vnd.skerry.report+json"
+  public static let currentVersion = 1
+
+  public struct Device: Codable, Sendable, Hashable {
+    public var id: String
+    public var name: String
+    /// The agent's version.
+    public var version: String
+    /// The device's note key.
+    public var key: String
+    public var isEnrolled: Bool
+    public var hub: String?
+    public var uptimeSeconds: Int64
+    /// Room left where the models are, in bytes.
+    public var diskFree: UInt64?
+
+    public init(
+      id: String, name: String, version: String, key: String, isEnrolled: Bool, hub: String?, uptimeSeconds: Int64,
+      diskFree: UInt64?
+    ) {
+      self.id = id
+      self.name = name
+      self.version = version
+      self.key = key
+      self.isEnrolled = isEnrolled
+      self.hub = hub
+      self.uptimeSeconds = uptimeSeconds
+      self.diskFree = diskFree
+    }
+  }
+
+  public struct Model: Codable, Sendable, Hashable {
+    public var name: String
+    public var version: String
+    /// "active", "staged", "corrupt", "fetching".
+    public var state: String
+    public var sha256: Digest
+    /// Bytes.
+    public var length: UInt64
+    public var architecture: String
+    public var publisher: String?
+    public var license: String?
+    /// The TUF key ids whose signatures on the targets counted.
+    public var signers: [String]
+    public var installedAt: Int64?
+    /// What the agent last found wrong with it.
+    public var problem: String?
+
+    public init(
+      name: String, version: String, state: String, sha256: Digest, length: UInt64, architecture: String,
+      publisher: String?, license: String?, signers: [String], installedAt: Int64?, problem: String?
+    ) {
+      self.name = name
+      self.version = version
+      self.state = state
+      self.sha256 = sha256
+      self.length = length
+      self.architecture = architecture
+      self.publisher = publisher
+      self.license = license
+      self.signers = signers
+      self.installedAt = installedAt
+      self.problem = problem
+    }
+  }
+
+  public struct Role: Codable, Sendable, Hashable {
+    public var name: String
+    public var summary: String
+    /// "infer on model:*", its own and inherited ones.
+    public var allows: [String]
+    /// Who holds it: "uid:0", "group:skerry", "token:app1", "local".
+    public var holders: [String]
+
+    public init(name: String, summary: String, allows: [String], holders: [String]) {
+      self.name = name
+      self.summary = summary
+      self.allows = allows
+      self.holders = holders
+    }
+  }
+
+  public struct Token: Codable, Sendable, Hashable {
+    public var name: String
+    public var createdAt: Int64
+    public var createdBy: String
+    public var expiresAt: Int64?
+
+    public init(name: String, createdAt: Int64, createdBy: String, expiresAt: Int64?) {
+      self.name = name
+      self.createdAt = createdAt
+      self.createdBy = createdBy
+      self.expiresAt = expiresAt
+    }
+  }
+
+  public struct Audit: Codable, Sendable, Hashable {
+    public var size: UInt64
+    public var root: Digest
+    /// The signed head as a note, so that the report can be held against an export.
+    public var head: String
+    public var cosignedSize: UInt64
+    /// By the witness's clock.
+    public var cosignedAt: Int64?
+    public var witness: String?
+    /// Entries that only the device vouches for.
+    public var uncosignedTail: UInt64
+    /// The entry from which stored hashes had to be computed again when the log was opened.
+    public var hashesRebuiltFrom: UInt64?
+
+    public init(
+      size: UInt64, root: Digest, head: String, cosignedSize: UInt64, cosignedAt: Int64?, witness: String?,
+      hashesRebuiltFrom: UInt64?
+    ) {
+      self.size = size
+      self.root = root
+      self.head = head
+      self.cosignedSize = cosignedSize
+      self.cosignedAt = cosignedAt
+      self.witness = witness
+      uncosignedTail = size - min(size, cosignedSize)
+      self.hashesRebuiltFrom = hashesRebuiltFrom
+    }
+  }
+
+  /// The trusted metadata; versions and expiries by role. Empty before the first sync.
+  public struct Repository: Codable, Sendable, Hashable {
+    public var versions: [String: Int]
+    public var expires: [String: Int64]
+
+    public init(versions: [String: Int] = [:], expires: [String: Int64] = [:]) {
+      self.versions = versions
+      self.expires = expires
+    }
+  }
+
+  public struct Sync: Codable, Sendable, Hashable {
+    public var lastSuccess: Int64?
+    public var lastError: String?
+    /// Reports and events that wait for the hub.
+    public var outbox: Int
+
+    public init(lastSuccess: Int64?, lastError: String?, outbox: Int) {
+      self.lastSuccess = lastSuccess
+      self.lastError = lastError
+      self.outbox = outbox
+    }
+  }
+
+  public struct Sandbox: Codable, Sendable, Hashable {
+    /// As configured: "required", "preferred", "off".
+    public var mode: String
+    /// Whether engines run in it.
+    public var isActive: Bool
+    /// Why not.
+    public var reason: String?
+
+    public init(mode: String, isActive: Bool, reason: String?) {
+      self.mode = mode
+      self.isActive = isActive
+      self.reason = reason
+    }
+  }
+
+  public let version: Int
+  public let generatedAt: Int64
+  public let device: Device
+  public let models: [Model]
+  public let roles: [Role]
+  public let tokens: [Token]
+  public let audit: Audit
+  public let repository: Repository
+  public let sync: Sync
+  public let sandbox: Sandbox
+  /// What is not as it should be, the worst first.
+  public let findings: [ComplianceFinding]
+
+  /// A report of these facts, with the findings that follow from them.
+  public init(
+    generatedAt: Int64, device: Device, models: [Model], roles: [Role], tokens: [Token], audit: Audit,
+    repository: Repository, sync: Sync, sandbox: Sandbox
+  ) {
+    version = Self.currentVersion
+    self.generatedAt = generatedAt
+    self.device = device
+    self.models = models.sorted { ($0.name, $0.version) < ($1.name, $1.version) }
+    self.roles = roles.sorted { $0.name < $1.name }
+    self.tokens = tokens.sorted { $0.name < $1.name }
+    self.audit = audit
+    self.repository = repository
+    self.sync = sync
+    self.sandbox = sandbox
+    findings = ComplianceFinding.findings(
+      now: generatedAt, device: device, models: self.models, roles: self.roles, tokens: self.tokens, audit: audit,
+      repository: repository, sync: sync, sandbox: sandbox)
+  }
+
+  /// Canonical JSON: what is signed.
+  public func encoded() throws -> [UInt8] { try JSONValue(encoding: self).encoded() }
+
+  /// Signed by the device.
+  public func signed(by key: SigningKey, keyID: String) throws -> DSSEEnvelope {
+    DSSEEnvelope.sign(payload: try encoded(), type: Self.payloadType, key: key, keyID: keyID)
+  }
+
+  /// The report in an envelope when this key signed it as a report; nil otherwise.
+  public init?(verifying envelope: DSSEEnvelope, key: VerifyingKey) {
+    guard envelope.payloadType == Self.payloadType, let payload = envelope.verifiedPayload(key: key),
+      let report: ComplianceReport = try? JSONValue(parsing: payload).decoded()
+    else { return nil }
+    self = report
+  }
+}
