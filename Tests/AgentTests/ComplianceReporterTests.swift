@@ -28,12 +28,11 @@ import Trust
     let device = ComplianceReport.Device(
       id: "abc", name: "box", version: "0.1.0", key: audit.deviceKey.vkey, isEnrolled: true, hub: "https://hub",
       uptimeSeconds: 5, diskFree: nil)
-    let reporter = ComplianceReporter(audit: audit, key: key, now: { 1_800_000_000 }) {
-      ComplianceReporter.Facts(
-        device: device, models: [], policy: policy, tokens: [], repository: ComplianceReport.Repository(),
-        sync: ComplianceReport.Sync(lastSuccess: 1_799_999_000, lastError: nil, outbox: 2),
-        sandbox: ComplianceReport.Sandbox(mode: "preferred", isActive: true, reason: nil))
-    }
+    let facts = ComplianceReporter.Facts(
+      device: device, models: [], policy: policy, tokens: [], repository: ComplianceReport.Repository(),
+      sync: ComplianceReport.Sync(lastSuccess: 1_799_999_000, lastError: nil, outbox: 2),
+      sandbox: ComplianceReport.Sandbox(mode: "preferred", isActive: true, reason: nil))
+    let reporter = ComplianceReporter(audit: audit, key: key, now: { 1_800_000_000 }, gather: { facts })
     let report = try #require(
       ComplianceReport(verifying: try await reporter.envelope(), key: key.verifyingKey))
     #expect(report.audit.size == 6 && report.audit.root == audit.head().root)
