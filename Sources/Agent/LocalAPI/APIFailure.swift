@@ -1,0 +1,109 @@
+import Storage
+import Trust
+
+/// What a caller of the local API is told when something does not go: a status, a stable code, and a sentence.
+struct APIFailure: Error, Sendable, Hashable, CustomStringConvertible {
+  var status: Int
+  var code: String
+  var message: String
+  /// What to do about it.
+  var hint: String?
+  /// Seconds after which it is worth asking again.
+  var retryAfter: Int?
+
+  var description: String { "\(status) \(code): \(message)" }
+
+  static func badRequest(_ message: String) -> APIFailure {
+    APIFailure(status: 400, code: "bad_request", message: message)
+  }
+  static func unknownModel(_ name: String) -> APIFailure {
+    APIFailure(
+      status: 404, code: "model_not_found", message: "there is no model \"\(name)\" on this box",
+      hint: "skerry model list shows those that there are")
+  }
+}
+
+/// Each API has its own form for errors, which its clients know.
+enum Dialect: Sendable {
+  case openAI, ollama, skerry
+
+  init(path: String) {
+    self = path.hasPrefix("/v1/") ? .openAI : path.hasPrefix("/api/") ? .ollama : .skerry
+  }
+
+  func body(_ failure: APIFailure) -> JSONValue {
+    switch self {
+    case .ollama:
+      return ["error": .string(failure.hint.map { "\(failure.message); \($0)" } ?? failure.message)]
+    case .skerry:
+      var error: [String: JSONValue] = ["code": .string(failure.code), "message": .string(failure.message)]
+      error["hint"] = failure.hint.map(JSONValue.string)
+      return ["error": .object(error)]
+    case .openAI:
+      var error: [String: JSONValue] = [
+        "code": .string(failure.code), "message": .string(failure.message), "type": .string(type(failure.status)),
+        "param": .null,
+      ]
+      error["hint"] = failure.hint.map(JSONValue.string)
+      return ["error": .object(error)]
+    }
+  }
+
+  private func type(_ status: Int) -> String {
+    switch status {
+    case 401: "authentication_error"
+    case 403: "permission_error"
+    case 400..<500: "invalid_request_error"
+    default: "server_error"
+    }
+  }
+}
+
+extension APIFailure {
+  /// What stands behind an error, for the caller. Errors that nobody foresaw say no more than that there was one.
+  init(_ error: any Error) {
+    switch error {
+    case let error as APIFailure: self = error
+    case let error as AccessFailure: self.init(access: error)
+    case let error as RegistryError: self.init(registry: error)
+    case let error as InferenceError:
+      self.init(
+        status: 503, code: "engine_unavailable", message: error.description, retryAfter: error.retryAfter)
+    case let error as AuditUnavailable: self.init(access: .auditUnavailable("\(error.cause)"))
+    case let error as ConfigurationError:
+      self.init(status: 400, code: "configuration", message: error.description)
+    case let error as StorageError:
+      self.init(status: error.isTransient ? 503 : 500, code: "storage", message: error.description)
+    default:
+      self.init(
+        status: 500, code: "internal", message: "something went wrong inside the agent; its log says what",
+        hint: "journalctl -u skerryd")
+    }
+  }
+
+  private init(access error: AccessFailure) {
+    switch error {
+    case .unknownCaller:
+      self.init(status: 401, code: "unknown_caller", message: error.description, hint: "skerry token create NAME")
+    case .denied(let reason, let remedy):
+      self.init(status: 403, code: "denied", message: reason, hint: "what would change it: \(remedy)")
+    case .auditUnavailable:
+      self.init(status: 503, code: "audit_unavailable", message: error.description, retryAfter: 5)
+    case .unknownRole, .badSubject, .badTokenName:
+      self.init(status: 400, code: "bad_request", message: error.description)
+    case .unknownToken, .unknownBinding: self.init(status: 404, code: "not_found", message: error.description)
+    case .tokenExists, .boundByFile, .lastAdministrator:
+      self.init(status: 409, code: "conflict", message: error.description)
+    }
+  }
+
+  private init(registry error: RegistryError) {
+    switch error {
+    case .unknownModel(let name): self = .unknownModel(name)
+    case .corrupt: self.init(status: 503, code: "model_corrupt", message: error.description, hint: "skerry sync")
+    case .notReady: self.init(status: 503, code: "model_not_ready", message: error.description, retryAfter: 30)
+    case .busy: self.init(status: 409, code: "busy", message: error.description, retryAfter: 5)
+    default: self.init(status: 502, code: "registry", message: error.description)
+    }
+  }
+}

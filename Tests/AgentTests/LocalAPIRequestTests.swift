@@ -1,0 +1,146 @@
+import Testing
+import Trust
+
+@testable import Agent
+
+@Suite struct LocalAPIRequestTests {
+  private func chat(_ text: String) throws -> InferenceRequest { try InferenceRequest(openAI: .chat, Array(text.utf8)) }
+
+  private func failure(_ endpoint: InferenceRequest.Endpoint, _ text: String) -> String {
+    do {
+      _ = try InferenceRequest(openAI: endpoint, Array(text.utf8))
+      return "accepted"
+    } catch { return "\(error.status) \(error.message)" }
+  }
+
+  @Test func theBodyGoesThroughAsItWasWritten() throws {
+    let text =
+      #"{"z": 1.10, "model":"a", "messages":[{"role":"user","content":"é \" }"}], "stream":false, "a": 18446744073709551615 } "#
+    let sent = try chat(text).upstream(alias: "smol")
+    let expected =
+      #"{"z": 1.10, "model":"a", "messages":[{"role":"user","content":"é \" }"}], "stream":false, "a": 18446744073709551615 ,"#
+      + #""model":"smol","stream":true,"stream_options":{"include_usage":true}}"#
+    #expect(String(decoding: sent, as: UTF8.self) == expected)
+  }
+
+  @Test func whatIsAskedForIsKept() throws {
+    let request = try chat(
+      #"{"model":"a","messages":[{"role":"user","content":null}],"stream":true,"stream_options":{"include_usage":true}}"#
+    )
+    #expect(request.wantsStream && request.wantsUsage && request.model == "a")
+    #expect(try !chat(#"{"model":"a","messages":[{"role":"user"}]}"#).wantsStream)
+  }
+
+  @Test(arguments: [
+    ("", "400 the request has no body"), ("[]", "400 the body must be a JSON object"),
+    (#"{"messages":[]}"#, "400 \"model\" is missing; it must be the name of a model, a string"),
+    (#"{"model":7}"#, "400 \"model\" must be the name of a model, a string"),
+    (#"{"model":"a"}"#, "400 \"messages\" is missing; it must be an array of at least one {role, content}"),
+    (#"{"model":"a","messages":[]}"#, "400 \"messages\" must be an array of at least one {role, content}"),
+    (#"{"model":"a","messages":[{"role":"user"},7]}"#, "400 \"messages[1].role\" must be a string"),
+    (
+      #"{"model":"a","messages":[{"role":"u","content":7}]}"#,
+      "400 \"messages[0].content\" must be a string or an array of parts"
+    ),
+    (#"{"model":"a","messages":[{"role":"u"}],"stream":"yes"}"#, "400 \"stream\" must be true or false"),
+    (#"{"model":"a","messages":[{"role":"u"}],"max_tokens":"9"}"#, "400 \"max_tokens\" must be a whole number"),
+    (#"{"model":"a","messages":[{"role":"u"}],"temperature":"hot"}"#, "400 \"temperature\" must be a number"),
+    (#"{"model":"a","messages":[{"role":"u"}],"stop":[7]}"#, "400 \"stop\" must be a string or an array of strings"),
+  ])
+  func wrongTypesAreNamed(_ text: String, _ expected: String) {
+    #expect(failure(.chat, text) == expected)
+  }
+
+  @Test func brokenJSONIsABadRequest() {
+    for text in ["{", "{\"model\":", "nonsense", "\u{0}"] {
+      #expect(failure(.chat, text).hasPrefix("400 the body is no JSON"))
+    }
+    #expect(failure(.completion, #"{"model":"a"}"#) == "400 \"prompt\" is missing; it must be a string or an array")
+    #expect(failure(.embedding, #"{"model":"a","input":[]}"#).hasPrefix("400 \"input\" must be"))
+  }
+
+  @Test func ollamaRequestsAreTranslated() throws {
+    let request = try OllamaRequest(
+      .chat,
+      Array(
+        #"""
+        {"model":"smol:latest","messages":[{"role":"user","content":"hi"},
+          {"role":"assistant","content":"","tool_calls":[{"function":{"name":"f","arguments":{"x":1}}}]}],
+         "format":"json","options":{"num_predict":7,"temperature":0,"num_ctx":9}}
+        """#.utf8))
+    #expect(request.inference.model == "smol")
+    #expect(request.inference.wantsStream)
+    let body = try JSONValue(parsing: request.inference.body)
+    #expect(body["max_tokens"] == 7)
+    #expect(body["temperature"] == 0)
+    #expect(body["num_ctx"] == nil)
+    #expect(body["response_format"]?["type"] == "json_object")
+    #expect(body["messages"]?.array?[1]["tool_calls"]?.array?[0]["function"]?["arguments"] == #"{"x":1}"#)
+    let raw = try OllamaRequest(.generate, Array(#"{"model":"m","prompt":"p","raw":true,"stream":false}"#.utf8))
+    #expect(raw.inference.endpoint == .completion)
+    #expect(!raw.inference.wantsStream)
+    #expect(try OllamaRequest(.generate, Array(#"{"model":"m"}"#.utf8)).isLoadOnly)
+    #expect(throws: APIFailure.self) { try OllamaRequest(.chat, Array(#"{"model":"m","options":[]}"#.utf8)) }
+    #expect(throws: APIFailure.self) { try OllamaRequest(.chat, Array(#"{"model":"m","messages":7}"#.utf8)) }
+  }
+}
+
+@Suite struct EngineEventTests {
+  private let stream =
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":null}}],\"id\":\"x\"}\n\n"
+    + ": ping\n\n"
+    + "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"say \\\"usage\\\":{ \"}}],\"id\":\"x\"}\n\n"
+    + "data: {\"choices\":[{\"index\":0,\"finish_reason\":\"length\",\"delta\":{}}],\"id\":\"x\"}\n\n"
+    + "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":2},\"timings\":{\"prompt_ms\":1.5}}\n\n"
+    + "data: [DONE]\n\n"
+
+  @Test(arguments: [1, 2, 3, 7, 64, 10_000])
+  func eventsAreTheSameHoweverTheBytesArrive(_ size: Int) throws {
+    var splitter = EngineEventSplitter()
+    var events: [EngineEvent] = []
+    let bytes = Array(stream.utf8)
+    for start in stride(from: 0, to: bytes.count, by: size) {
+      events += try splitter.push(Array(bytes[start..<min(start + size, bytes.count)]))
+    }
+    #expect(events.map(\.kind) == [.piece, .ping, .piece, .piece, .usage(isBare: true), .done])
+    #expect(events.flatMap(\.bytes) == bytes)
+    let usage = EngineUsage(chunk: try #require(events[4].chunk))
+    #expect(usage?.promptTokens == 3 && usage?.completionTokens == 2 && usage?.promptMilliseconds == 1.5)
+  }
+
+  @Test func chunksMakeTheWholeAnswer() throws {
+    var splitter = EngineEventSplitter()
+    var whole = Aggregation(.chat)
+    for event in try splitter.push(Array(stream.utf8)) {
+      if let chunk = event.chunk { whole.add(chunk) }
+    }
+    let response = whole.response
+    #expect(response["object"] == "chat.completion")
+    #expect(response["id"] == "x")
+    let choice = try #require(response["choices"]?.array?.first)
+    #expect(choice["message"]?["content"] == "say \"usage\":{ ")
+    #expect(choice["message"]?["role"] == "assistant")
+    #expect(choice["finish_reason"] == "length")
+    #expect(response["usage"]?["completion_tokens"] == 2)
+  }
+
+  @Test func toolCallsComeTogether() throws {
+    var whole = Aggregation(.chat)
+    for arguments in ["{\\\"x\\\"", ":1}"] {
+      whole.add(
+        try JSONValue(
+          parsing: Array(
+            "{\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"\(arguments)\"}}]}}]}"
+              .utf8)))
+    }
+    #expect(whole.toolCalls.first?["function"]?["arguments"] == "{\"x\":1}")
+    #expect(whole.response["choices"]?.array?.first?["message"]?["content"] == .null)
+  }
+
+  @Test func anEventWithoutAnEndIsRefused() {
+    var splitter = EngineEventSplitter()
+    #expect(throws: APIFailure.self) {
+      for _ in 0..<20 { _ = try splitter.push([UInt8](repeating: 0x41, count: 1 << 20)) }
+    }
+  }
+}
