@@ -34,10 +34,6 @@ public struct InstalledModel: Sendable, Hashable {
   public var version: ModelVersion { manifest.version }
 }
 
-/// What the registry reports to the audit log: a kind of record, and its fields. It returns when the record is
-/// durable; what it throws keeps the effect from happening.
-public typealias AuditSink = @Sendable (_ kind: String, _ fields: [String: JSONValue]) async throws -> Void
-
 /// How far a long piece of work has come.
 public struct SyncProgress: Sendable, Hashable {
   public enum Phase: String, Sendable, Codable {

@@ -8,7 +8,7 @@ public actor ModelRegistry {
   let database: Database
   let store: ContentStore
   let metadata: MetadataStore
-  let audit: AuditSink
+  let audit: AuditWriter
   let isInUse: @Sendable (ModelManifest) async -> Bool
   let now: @Sendable () -> Int64
 
@@ -27,7 +27,7 @@ public actor ModelRegistry {
   ///   - isInUse: whether an engine has this file open, so that it must not be removed.
   ///   - now: Unix seconds.
   public static func open(
-    database: Database, directory: String, audit: @escaping AuditSink,
+    database: Database, directory: String, audit: @escaping AuditWriter,
     isInUse: @escaping @Sendable (ModelManifest) async -> Bool = { _ in false },
     now: @escaping @Sendable () -> Int64
   ) async throws -> ModelRegistry {
@@ -42,7 +42,7 @@ public actor ModelRegistry {
   }
 
   private init(
-    database: Database, store: ContentStore, metadata: MetadataStore, audit: @escaping AuditSink,
+    database: Database, store: ContentStore, metadata: MetadataStore, audit: @escaping AuditWriter,
     isInUse: @escaping @Sendable (ModelManifest) async -> Bool, now: @escaping @Sendable () -> Int64,
     models: [InstalledModel], trusted: TrustedMetadata?
   ) {
@@ -152,7 +152,7 @@ public actor ModelRegistry {
     changed.problem = problem
     try await put(changed)
     try await audit(
-      "model", fields(of: model, event: event).merging(["problem": .string(problem)]) { _, new in new })
+      "model", "system", fields(of: model, event: event).merging(["problem": .string(problem)]) { _, new in new })
   }
 
   nonisolated func fields(of model: InstalledModel, event: String) -> [String: JSONValue] {

@@ -115,7 +115,7 @@ extension ModelRegistry {
     progress?(SyncProgress(.activate, model: manifest.label, done: 1, total: 1))
     let mended = before?.state == .corrupt
     try await audit(
-      "model",
+      "model", "system",
       fields(of: model, event: mended ? "mended" : "activated").merging(
         ["signers": .array(signers.map { .string($0) }), "fetchedBytes": .integer(Int64(clamping: fetched))]
       ) { _, new in new })
@@ -143,7 +143,9 @@ extension ModelRegistry {
       if model.state == .active, await isInUse(model.manifest) { continue }
       gone.append(model)
     }
-    for model in gone where model.state == .active { try await audit("model", fields(of: model, event: "removed")) }
+    for model in gone where model.state == .active {
+      try await audit("model", "system", fields(of: model, event: "removed"))
+    }
     if !gone.isEmpty { try await forget(gone) }
     try await sweep()
     return gone.map(\.manifest.label)

@@ -18,6 +18,8 @@ public enum RegistryError: Error, Sendable, CustomStringConvertible {
   case indexDisagrees(model: String)
   /// The hub's chunk does not have the digest that names it.
   case badChunk(model: String, ChunkID)
+  /// The source does not have a file that the signed metadata names.
+  case notServed(String)
   /// All chunks match the index, but the file does not match its signed digest: the publisher's index is wrong.
   case wrongDigest(model: String)
   case refused(model: String, GGUFError)
@@ -47,6 +49,7 @@ public enum RegistryError: Error, Sendable, CustomStringConvertible {
     case .badIndex(let model, let error): "the chunk index of \(model) can't be read: \(error)"
     case .indexDisagrees(let model): "the chunk index of \(model) describes another file than the signed one"
     case .badChunk(let model, let id): "chunk \(id.hex.prefix(12))… of \(model) arrived damaged"
+    case .notServed(let path): "the hub does not have \(path); publish the model again"
     case .wrongDigest(let model):
       "the chunks of \(model) make a file with another digest than the signed one; publish the model again"
     case .refused(let model, let error): "\(model) is refused: \(error)"
