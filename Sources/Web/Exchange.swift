@@ -1,0 +1,123 @@
+internal import CMicroHTTPD
+import Glibc
+import Synchronization
+
+/// One request and its response, between libmicrohttpd's thread and the handler's task.
+///
+/// The connection sleeps (suspended) while the handler works; whoever flips `asleep` back resumes it, so that it is
+/// resumed exactly once. The pointer is used only while the connection is known to live: asleep, or on its own thread.
+final class Exchange: @unchecked Sendable {
+  enum Phase { case head, body, waiting, answering, done }
+
+  private struct State {
+    var response: HTTPResponse?
+    var asleep = false
+    var cancelled = false
+    var task: Task<Void, Never>?
+    var writer: ResponseWriter?
+    var ticket: UInt64?
+  }
+
+  let target: String
+  let pipe: BytePipe
+  let server: ServerCore
+  // Touched on the connection's thread alone.
+  var phase = Phase.head
+  var received: UInt64 = 0
+  var tooLarge = false
+  var counted = false
+  var connection: OpaquePointer?
+  var descriptor: Int32 = -1
+  private let state = Mutex(State())
+
+  init(target: String, server: ServerCore) {
+    self.target = target
+    self.server = server
+    pipe = BytePipe(capacity: 256 * 1024)
+  }
+
+  func run(_ task: Task<Void, Never>) {
+    let late = state.withLock { state -> Bool in
+      state.task = task
+      return state.cancelled
+    }
+    if late { task.cancel() }
+  }
+
+  /// Puts the connection to sleep unless the response is there already. On the connection's thread.
+  func sleepUnlessAnswered() -> HTTPResponse? {
+    state.withLock { state in
+      if let response = state.response { return response }
+      suspend(&state)
+      return nil
+    }
+  }
+
+  /// Gives a piece of the body to the handler, or sleeps until there is room for it. On the connection's thread.
+  func offerOrSleep(_ bytes: [UInt8]) -> Bool {
+    state.withLock { state in
+      // Under the lock, so that room which appears now wakes us after we sleep and not before.
+      if pipe.offer(bytes, onRoom: { [weak self] in self?.wake() }) { return true }
+      suspend(&state)
+      return false
+    }
+  }
+
+  /// Sleeps until `wake`. On the connection's thread.
+  func sleep() { state.withLock { suspend(&$0) } }
+
+  private func suspend(_ state: inout State) {
+    guard let connection else { return }
+    state.asleep = true
+    MHD_suspend_connection(connection)
+    state.ticket = server.watcher.watch(descriptor) { [weak self] in self?.cancel() }
+  }
+
+  /// Resumes the connection when it sleeps. From any thread.
+  func wake() {
+    state.withLock { state in
+      guard state.asleep, let connection else { return }
+      state.asleep = false
+      if let ticket = state.ticket { server.watcher.forget(ticket, descriptor) }
+      state.ticket = nil
+      MHD_resume_connection(connection)
+    }
+  }
+
+  /// The handler's answer; the first one counts.
+  func answer(_ response: HTTPResponse) {
+    let first = state.withLock { state -> Bool in
+      guard state.response == nil else { return false }
+      state.response = response
+      return true
+    }
+    guard first else { return }
+    pipe.discard()
+    wake()
+  }
+
+  var isCancelled: Bool { state.withLock(\.cancelled) }
+  var hasAnswer: Bool { state.withLock { $0.response != nil } }
+
+  func attach(_ writer: ResponseWriter) {
+    let late = state.withLock { state -> Bool in
+      state.writer = writer
+      return state.cancelled
+    }
+    if late { writer.cancel() }
+  }
+
+  /// The client has gone or the server stops: ends the handler and lets the connection go.
+  func cancel() {
+    let (task, writer) = state.withLock { state -> (Task<Void, Never>?, ResponseWriter?) in
+      state.cancelled = true
+      state.response = state.response ?? HTTPResponse.empty(503)
+      return (state.task, state.writer)
+    }
+    task?.cancel()
+    pipe.finish(throwing: CancellationError())
+    pipe.discard()
+    writer?.cancel()
+    wake()
+  }
+}
