@@ -66,6 +66,7 @@ let package = Package(
     tests("Web", ["Web", "Trust"]),
     tests("Host", ["Host"]),
     tests("CommandLine", ["CommandLine"]),
+    tests("CLI", ["skerry", "CommandLine", "Web", "Fleet", "Access", "Trust"]),
     tests("Agent", domain + ["Agent", "Storage", "Web", "Host"]),
     tests("Hub", domain + ["Hub", "Storage", "Web", "Host"]),
     tests("Architecture", []),

@@ -1,0 +1,85 @@
+import CommandLine
+import Trust
+
+private let modelArgument = ArgumentSpec("MODEL", "the model's name", completion: .names("models"))
+
+let modelNoun = Noun(
+  CommandSpec(
+    "model", "show and handle the models on this box",
+    subcommands: [
+      CommandSpec("list", "list the models"),
+      CommandSpec("show", "show one model: digest, signers, size, state", arguments: [modelArgument]),
+      CommandSpec(
+        "verify", "read a model's weights and compare them with the signed digest",
+        discussion: "Ends with status 65 when they don't match; the model is then out of use until a sync mends it.",
+        arguments: [modelArgument]),
+      CommandSpec("load", "start a model's engine before anybody asks", arguments: [modelArgument]),
+      CommandSpec("unload", "stop a model's engine; the next question starts it again", arguments: [modelArgument]),
+    ]),
+  ["list": modelList, "show": modelShow, "verify": modelVerify, "load": modelLoad, "unload": modelUnload])
+
+private let modelList: Runner = { invocation in
+  let answer = try await invocation.agent.json("GET", "/skerry/v1/models")
+  invocation.answer(answer) {
+    let models = answer.list("models")
+    guard !models.isEmpty else { return "no models here yet; skerry sync fetches those of the hub\n" }
+    var table = Table("name", "version", "state", "size", "architecture", "signers", right: ["size"])
+    for model in models {
+      let size = modelSize(model)
+      table.add(
+        model.text("name"), model.text("version"), model.text("state"), size, model.text("architecture"),
+        "\(model.strings("signers").count)")
+    }
+    return table.render()
+  }
+}
+
+private let modelShow: Runner = { invocation in
+  let model = try await invocation.agent.json("GET", path("/skerry/v1/models", invocation.argument("MODEL")))
+  invocation.answer(model) { modelText(model) }
+}
+
+func modelText(_ model: JSONValue) -> String {
+  facts([
+    ("name", model.text("name")), ("version", model.text("version")), ("state", model.text("state")),
+    ("problem", model["problem"]?.string), ("size", modelSize(model)),
+    ("architecture", model["architecture"]?.string),
+    ("context", model["contextLength"]?.integer.map { "\($0) tokens" }),
+    ("license", model["license"]?.string), ("publisher", model["publisher"]?.string),
+    ("sha256", model["sha256"]?.string),
+    ("signed by", model.strings("signers").joined(separator: "\n")),
+    ("installed", model["installedAt"]?.integer.map(timestamp)),
+  ])
+}
+
+private func modelSize(_ model: JSONValue) -> String {
+  (model["length"]?.integer).map { Readable.bytes(UInt64(max(0, $0))) } ?? ""
+}
+
+private let modelVerify: Runner = { invocation in
+  let name = invocation.argument("MODEL")
+  let answer = try await act("verify", name, invocation)
+  let isIntact = answer["ok"]?.bool ?? answer["verified"]?.bool ?? (answer.text("state") != "corrupt")
+  invocation.answer(answer) { isIntact ? "\(name): the weights match their signed digest\n" : "" }
+  guard isIntact else {
+    throw CommandFailure(
+      "\(name): the weights do NOT match their signed digest", hint: "skerry sync fetches the damaged part again",
+      status: .data)
+  }
+}
+
+private let modelLoad: Runner = { invocation in
+  let answer = try await act("load", invocation.argument("MODEL"), invocation)
+  invocation.answer(answer) { "\(invocation.argument("MODEL")) is loaded\n" }
+}
+
+private let modelUnload: Runner = { invocation in
+  let answer = try await act("unload", invocation.argument("MODEL"), invocation)
+  invocation.answer(answer) { "\(invocation.argument("MODEL")) is unloaded\n" }
+}
+
+/// Loading and hashing a model may take minutes on a small box.
+private func act(_ verb: String, _ model: String, _ invocation: Invocation) async throws -> JSONValue {
+  try await invocation.agent.json(
+    "POST", path("/skerry/v1/models", model) + "/\(verb)", body: .object([:]), timeout: .seconds(900))
+}

@@ -1,0 +1,62 @@
+import CommandLine
+import Host
+import Trust
+
+let statusNoun = Noun(
+  CommandSpec(
+    "status", "show the box: hub, models, engines, audit log, what waits",
+    examples: [Example("skerry status --json", "the same for a program")])
+) { invocation in
+  let status = try await invocation.agent.json("GET", "/skerry/v1/status")
+  invocation.answer(status) { statusText(status, now: Clock.unixTime()) }
+}
+
+func statusText(_ status: JSONValue, now: Int64) -> String {
+  let sync = status["sync"] ?? .null
+  let audit = status["audit"] ?? .null
+  var rows: [(String, String?)] = []
+  rows.append(("box", "\(status.text("name")) (device \(status.text("deviceID")))"))
+  rows.append(("agent", "\(status.text("version")), up \(Readable.seconds(status["uptimeSeconds"]?.integer ?? 0))"))
+  rows.append(("hub", hubText(status)))
+  rows.append(("sync", syncText(sync, now: now)))
+  rows.append(("", sync["lastError"]?.string.map { "last error: \($0)" }))
+  rows.append(
+    ("models", listText(status.list("models")) { "\($0.text("name")) \($0.text("version")): \($0.text("state"))" }))
+  rows.append(("engines", listText(status.list("engines")) { engineText($0) }))
+  rows.append(("sandbox", sandboxText(status["sandbox"] ?? .null)))
+  let cosigned = audit["cosignedSize"]?.integer
+  rows.append(
+    ("audit", "\(audit.text("size")) entries, \(cosigned.map { "the first \($0) cosigned" } ?? "none cosigned yet")"))
+  let waiting = status["outbox"]?["pending"]?.integer ?? status["outbox"]?.integer ?? 0
+  rows.append(("outbox", waiting == 0 ? "empty" : "\(waiting) waiting for the hub"))
+  return facts(rows)
+}
+
+private func hubText(_ status: JSONValue) -> String {
+  guard status["enrolled"]?.bool == true else { return "none: this box is not enrolled (skerry enroll TOKEN)" }
+  let reachable = status["sync"]?["reachable"]?.bool
+  return "\(status.text("hub"))" + (reachable.map { $0 ? ", reachable" : ", out of reach" } ?? "")
+}
+
+private func syncText(_ sync: JSONValue, now: Int64) -> String {
+  var parts = [sync.text("state")].filter { !$0.isEmpty }
+  parts.append(sync["lastSuccess"]?.integer.map { "last \(timestampAndAge($0, now: now))" } ?? "never yet")
+  if let next = sync["nextAttempt"]?.integer { parts.append("next \(timestampAndAge(next, now: now))") }
+  return parts.joined(separator: ", ")
+}
+
+private func engineText(_ engine: JSONValue) -> String {
+  let loaded = engine["loadedSeconds"]?.number.map { ", for \(Readable.seconds(Int64($0)))" } ?? ""
+  let pid = engine["pid"]?.integer.map { ", process \($0)" } ?? ""
+  return "\(engine.text("model")): \(engine.text("state"))\(pid)\(loaded)"
+}
+
+private func sandboxText(_ sandbox: JSONValue) -> String? {
+  guard sandbox.object != nil else { return sandbox.string }
+  let reason = sandbox.text("reason")
+  return "\(sandbox.text("mode")): \(sandbox.text("state"))" + (reason.isEmpty ? "" : " (\(reason))")
+}
+
+private func listText(_ values: [JSONValue], _ line: (JSONValue) -> String) -> String {
+  values.isEmpty ? "none" : values.map(line).joined(separator: "\n")
+}
