@@ -1,0 +1,133 @@
+import Fleet
+import FoundationEssentials
+import Trust
+import Web
+
+/// Signed requests to one hub, and its answers as values. Whatever the hub sends, the worst is a `SyncError`.
+struct HubClient: Sendable {
+  /// `https://host:port`.
+  let hub: String
+  let pin: String
+  let identity: DeviceIdentity
+  let tables: SyncTables
+  let http: HTTPClient
+  let now: @Sendable () -> Int64
+
+  /// An answer to a JSON request may have this many bytes.
+  private static let answerLimit = 1 << 20
+  /// How long the hub may take to answer a signed request.
+  private static let patience: Duration = .seconds(60)
+
+  // MARK: requests
+
+  /// One signed POST of JSON, and the answer decoded.
+  func post<Answer: Decodable>(_ path: String, _ body: some Encodable, as type: Answer.Type) async throws -> Answer {
+    let response = try await post(path, body: JSONValue(encoding: body).encoded(), contentType: "application/json")
+    guard (200..<300).contains(response.status) else { throw HubClient.refusal(response, to: path) }
+    do {
+      return try JSONValue(parsing: response.body).decoded(as: Answer.self)
+    } catch {
+      throw SyncError.garbage(what: path, reason: HubClient.brief(error))
+    }
+  }
+
+  /// One signed POST; any status is an answer. When the hub has seen a higher sequence number than this box knows of
+  /// (its disk was restored), the box jumps ahead and asks once more.
+  func post(_ path: String, body: [UInt8], contentType: String) async throws -> ClientResponse {
+    let first = try await send(path, body, contentType)
+    guard first.status == 409, let refusal = HubClient.hubError(first), refusal.code == .staleSequence,
+      let last = refusal.error.last, last < UInt64(Int64.max)
+    else { return first }
+    try await tables.jumpSequence(past: last)
+    return try await send(path, body, contentType)
+  }
+
+  private func send(_ path: String, _ body: [UInt8], _ contentType: String) async throws -> ClientResponse {
+    // The number is on disk before it is sent, so that none is ever used twice.
+    let sequence = try await tables.nextSequence()
+    var headers = HTTPHeaders()
+    headers.set("content-type", contentType)
+    headers.set("accept", "application/json, */*;q=0.5")
+    let url = hub + path
+    HTTPMessageSignature.sign(
+      method: "POST", url: url, headers: &headers, body: body, keyID: identity.id.hex, key: identity.key,
+      created: now(), sequence: sequence)
+    var request = ClientRequest(method: "POST", url: url, headers: headers, body: body)
+    request.totalTimeout = HubClient.patience
+    request.maxResponseBytes = HubClient.answerLimit
+    return try await perform(request)
+  }
+
+  /// A file of the repository; nil when there is none. Throws for more than `limit` bytes.
+  func get(_ path: String, limit: Int) async throws -> [UInt8]? {
+    var request = ClientRequest(method: "GET", url: hub + path)
+    request.maxResponseBytes = limit
+    let response = try await perform(request)
+    switch response.status {
+    case 200: return response.body
+    case 404: return nil
+    default: throw HubClient.refusal(response, to: path)
+    }
+  }
+
+  private func perform(_ request: ClientRequest) async throws -> ClientResponse {
+    var request = request
+    request.pin = pin
+    request.connectTimeout = .seconds(10)
+    request.lowSpeed = (bytesPerSecond: 100, seconds: 30)
+    do {
+      return try await http.send(request)
+    } catch let error as HTTPClientError {
+      switch error.kind {
+      case .tls, .pinMismatch: throw SyncError.wrongKey(hub: hub, reason: error.message)
+      case .tooLarge: throw SyncError.garbage(what: request.url, reason: error.message)
+      case .cancelled: throw CancellationError()
+      case .unreachable: throw SyncError.unreachable(hub: hub, reason: error.message)
+      default: throw SyncError.lost(hub: hub, reason: error.message)
+      }
+    }
+  }
+
+  // MARK: answers
+
+  static func hubError(_ response: ClientResponse) -> HubError? {
+    try? JSONValue(parsing: response.body).decoded(as: HubError.self)
+  }
+
+  static func refusal(_ response: ClientResponse, to path: String) -> SyncError {
+    if let error = hubError(response) { return .refused(error, status: response.status) }
+    return .garbage(what: path, reason: "HTTP status \(response.status)")
+  }
+
+  /// What was wrong, without what the hub sent.
+  private static func brief(_ error: any Error) -> String {
+    switch error {
+    case let error as JSONSyntaxError: error.description
+    case DecodingError.keyNotFound(let key, _): "\(key.stringValue) is missing"
+    case DecodingError.typeMismatch(_, let context), DecodingError.valueNotFound(_, let context),
+      DecodingError.dataCorrupted(let context):
+      context.codingPath.map(\.stringValue).joined(separator: ".") + ": " + context.debugDescription
+    default: "\(error)"
+    }
+  }
+}
+
+/// The hub's repository as the registry reads it.
+struct HubModelSource: ModelSource {
+  let client: HubClient
+
+  func index(_ digest: Digest, limit: Int) async throws -> [UInt8] {
+    try await demanded("/repo/indexes/\(digest.hex).caibx", limit)
+  }
+
+  func chunk(_ id: Digest, limit: Int) async throws -> [UInt8] {
+    try await demanded("/repo/chunks/\(id.hex.prefix(4))/\(id.hex).cacnk", limit)
+  }
+
+  private func demanded(_ path: String, _ limit: Int) async throws -> [UInt8] {
+    guard let bytes = try await client.get(path, limit: limit) else {
+      throw RegistryError.notServed(path)
+    }
+    return bytes
+  }
+}

@@ -1,0 +1,158 @@
+import Fleet
+import FoundationEssentials
+import Host
+import Trust
+import Web
+
+/// One sync, from the first request to the last. Each step leaves what it has done on disk.
+struct SyncRound: Sendable {
+  let client: HubClient
+  let registry: ModelRegistry
+  let log: AuditLog
+  let witness: NoteVerifier
+  let tables: SyncTables
+  let facts: SyncFacts
+  let report: (@Sendable () async throws -> JSONValue)?
+  let now: @Sendable () -> Int64
+  let progress: ProgressHandler
+
+  /// What the box says of itself.
+  struct SyncFacts: Sendable {
+    var agentVersion: String
+    var name: String
+    var sandbox: String
+  }
+
+  /// Metadata that expires within this many seconds is refreshed, so that a quiet repository's is never stale.
+  private static let renewal: TimeInterval = 24 * 3600
+  private static let batchBytes = 1 << 20
+  /// Entries of syncs that changed nothing: so many alone do not make a request of their own.
+  private static let quietEntries: UInt64 = 24
+
+  /// `quiet` counts audit entries since the last cosigned head that only say that nothing changed.
+  func run(quiet: UInt64) async throws -> SyncOutcome {
+    var outcome = SyncOutcome()
+    progress(SyncProgress(.connect))
+    let answer = try await client.post("/v1/sync", try await request(), as: SyncResponse.self)
+    outcome.hubTime = answer.hubTime
+    outcome.cosignedSize = answer.audit.cosignedSize
+    try await tables.setDesired(answer.desired)
+
+    outcome.uploaded += try await flush()
+    try await pushHead(quiet: quiet, &outcome)
+    try await models(answer, &outcome)
+    outcome.metadataVersion = await registry.trusted?.timestampVersion ?? 0
+
+    if outcome.changed || answer.wants.contains(SyncResponse.report) {
+      try await queueReport()
+      outcome.uploaded += try await flush()
+    }
+    return outcome
+  }
+
+  /// Hands over the audit log's head when it has grown by more than entries that say nothing. A log that the hub can't
+  /// accept is told of, and keeps nothing else from being done.
+  func pushHead(quiet: UInt64, _ outcome: inout SyncOutcome) async throws {
+    let (size, cosigned) = (log.head().size, outcome.cosignedSize)
+    if size >= cosigned, size - cosigned <= quiet, quiet < SyncRound.quietEntries { return }
+    progress(SyncProgress(.upload))
+    do {
+      outcome.cosignedSize = try await AuditPush(client: client, log: log, witness: witness).push(cosigned: cosigned)
+      outcome.isHeadPushed = true
+    } catch let error as SyncError where error.isAboutAuditLog {
+      outcome.failures.append(SyncOutcome.Failure(model: "", message: error.description))
+    }
+  }
+
+  private func request() async throws -> SyncRequest {
+    let models = await registry.installed()
+    let trusted = await registry.trusted
+    let head = log.head()
+    return SyncRequest(
+      agentVersion: facts.agentVersion, name: facts.name,
+      models: models.map {
+        ReportedModel(
+          name: $0.name.description, version: $0.version.description, sha256: $0.manifest.sha256.hex,
+          state: $0.state.rawValue)
+      },
+      repository: RepositoryVersions(
+        root: Int(trusted?.rootVersion ?? 0), timestamp: Int(trusted?.timestampVersion ?? 0),
+        snapshot: Int(trusted?.snapshotVersion ?? 0), targets: Int(trusted?.targetsVersion ?? 0)),
+      audit: AuditHead(size: head.size, root: head.root), outbox: try await tables.pending(), sandbox: facts.sandbox)
+  }
+
+  /// Sends what waits, most important first, until nothing does. Returns how many items the hub took.
+  private func flush() async throws -> Int {
+    var sent = 0
+    while true {
+      let items = try await tables.batch(limit: OutboxBatch.maximumItems, bytes: SyncRound.batchBytes)
+      if items.isEmpty { return sent }
+      progress(SyncProgress(.upload, done: UInt64(sent), total: UInt64(sent + items.count)))
+      let reply = try await client.post("/v1/outbox", OutboxBatch(items: items), as: OutboxReply.self)
+      let accepted = Set(reply.accepted)
+      let removed = try await tables.remove(items.map(\.id).filter(accepted.contains))
+      guard removed > 0 else { throw SyncError.garbage(what: "/v1/outbox", reason: "it took none of the items") }
+      sent += removed
+    }
+  }
+
+  private func models(_ answer: SyncResponse, _ outcome: inout SyncOutcome) async throws {
+    var trusted = await registry.trusted
+    let started = Date(timeIntervalSince1970: TimeInterval(now()))
+    let renewBy = started.addingTimeInterval(SyncRound.renewal)
+    let hasRepository = answer.timestampVersion > 0
+    let isOther = Int64(answer.timestampVersion) != trusted?.timestampVersion ?? 0
+    let isEnding = trusted?.expired(at: renewBy).isEmpty == false
+    let hasWork = await registry.needsWork(desired: answer.desired)
+    guard hasRepository, isOther || isEnding || hasWork else { return }
+
+    progress(SyncProgress(.metadata))
+    let before = trusted?.timestampVersion
+    let refreshed = try await refresh(at: started)
+    trusted = refreshed
+    let result = try await registry.reconcile(
+      trusted: refreshed, desired: answer.desired, source: HubModelSource(client: client), progress: progress)
+    outcome.activated = result.activated
+    outcome.removed = result.removed
+    outcome.unknown = result.unknown
+    outcome.failures += result.failures.map { SyncOutcome.Failure(model: $0.model, message: "\($0.error)") }
+    outcome.fetchedBytes = result.fetchedBytes
+    outcome.changed = result.isChanged || refreshed.timestampVersion != before
+  }
+
+  private func refresh(at started: Date) async throws -> TrustedMetadata {
+    guard let local = try await registry.metadataState() else { throw SyncError.notEnrolled }
+    return try await TUFWorkflow.refresh(local: local, now: started) { file, limit in
+      try await client.get("/repo/metadata/\(file)", limit: limit)
+    } persist: { file, bytes in
+      try await registry.persistMetadata(file, bytes)
+    }
+  }
+
+  private func queueReport() async throws {
+    guard let report else { return }
+    let body: JSONValue
+    do {
+      body = try await report()
+    } catch {
+      Log.shared.error("the compliance report could not be made", ["reason": "\(error)"])
+      return
+    }
+    try await tables.add(
+      OutboxItem(id: OutboxItem.newID(), kind: OutboxItem.report, priority: 1, created: now(), body: body))
+  }
+}
+
+extension SyncTables {
+  /// What the hub wants this box to have; nil means all.
+  func desired() async throws -> [String]? {
+    guard let text = try await value("desired") else { return nil }
+    return try JSONValue(parsing: text.utf8).array?.compactMap(\.string)
+  }
+
+  func setDesired(_ names: [String]?) async throws {
+    let text = names.map { String(decoding: JSONValue.array($0.map { .string($0) }).encoded(), as: UTF8.self) }
+    guard try await value("desired") != text else { return }
+    try await setValue("desired", text)
+  }
+}

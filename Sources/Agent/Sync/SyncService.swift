@@ -1,0 +1,343 @@
+import Fleet
+import Host
+import Storage
+import Trust
+import Web
+
+/// Keeps the box and its hub together whenever they can reach each other, and enrols it. `SyncMachine` decides when;
+/// this does what it says. Nothing here ever stands in the way of the box's own work.
+public actor SyncService {
+  public struct Configuration: Sendable {
+    /// Where `enrolment.json` is.
+    public var stateDirectory: String
+    /// What the box is called in the fleet.
+    public var name: String
+    public var agentVersion: String
+    /// Between looks for a hub that is out of reach.
+    public var probeSeconds: Double
+    /// Between syncs when nothing happens.
+    public var intervalSeconds: Double
+
+    public init(
+      stateDirectory: String, name: String, agentVersion: String, probeSeconds: Double = 4,
+      intervalSeconds: Double = 900
+    ) {
+      self.stateDirectory = stateDirectory
+      self.name = name
+      self.agentVersion = agentVersion
+      self.probeSeconds = probeSeconds
+      self.intervalSeconds = intervalSeconds
+    }
+  }
+
+  /// What the service asks of the rest of the agent.
+  public struct Surroundings: Sendable {
+    /// The engines' sandbox in a word, for the hub.
+    public var sandbox: @Sendable () async -> String
+    /// The signed compliance report; nil: none is sent.
+    public var report: (@Sendable () async throws -> JSONValue)?
+    /// An element after each change of the network; nil: probes alone tell.
+    public var network: (@Sendable () throws -> AsyncStream<Void>)?
+    /// Unix seconds.
+    public var now: @Sendable () -> Int64
+    /// Uniform in 0..<1.
+    public var random: @Sendable () -> Double
+
+    public init(
+      sandbox: @escaping @Sendable () async -> String = { "unknown" },
+      report: (@Sendable () async throws -> JSONValue)? = nil,
+      network: (@Sendable () throws -> AsyncStream<Void>)? = { try NetworkEvents.stream() },
+      now: @escaping @Sendable () -> Int64 = { Clock.unixTime() },
+      random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }
+    ) {
+      self.sandbox = sandbox
+      self.report = report
+      self.network = network
+      self.now = now
+      self.random = random
+    }
+  }
+
+  let configuration: Configuration
+  let surroundings: Surroundings
+  let identity: DeviceIdentity
+  let registry: ModelRegistry
+  let log: AuditLog
+  let tables: SyncTables
+  let http: HTTPClient
+
+  private var machine: SyncMachine
+  private(set) var enrolment: Enrolment?
+  private var isStarted = false
+  private var isStopped = false
+
+  private var probe: Task<Void, Never>?
+  private var schedule: Task<Void, Never>?
+  private var network: Task<Void, Never>?
+  private var current: Task<Void, Never>?
+
+  /// Syncs begun so far.
+  private var run = 0
+  private var waiters: [Int: Waiter] = [:]
+  private var nextWaiter = 0
+  /// Audit entries since the last cosigned head that only say that a sync changed nothing.
+  private var quiet: UInt64 = 0
+
+  private var lastSuccess: Int64?
+  private var lastAttempt: Int64?
+  private var lastError: String?
+  private var nextAttempt: Int64?
+
+  private struct Waiter {
+    /// The number of the first sync that answers it.
+    let run: Int
+    let progress: ProgressHandler?
+    let continuation: CheckedContinuation<SyncOutcome, any Error>
+  }
+
+  /// Reads what the last run left. Throws `StorageError`.
+  public init(
+    configuration: Configuration, surroundings: Surroundings = Surroundings(), identity: DeviceIdentity,
+    database: Database, registry: ModelRegistry, log: AuditLog, http: HTTPClient
+  ) async throws {
+    self.configuration = configuration
+    self.surroundings = surroundings
+    self.identity = identity
+    self.registry = registry
+    self.log = log
+    self.http = http
+    tables = SyncTables(database: database)
+    machine = SyncMachine(probeSeconds: configuration.probeSeconds, intervalSeconds: configuration.intervalSeconds)
+    enrolment = try Enrolment.load(from: configuration.stateDirectory)
+    lastSuccess = try await tables.value("lastSuccess").flatMap { Int64($0) }
+    lastError = try await tables.value("lastError")
+  }
+
+  // MARK: life
+
+  /// Begins to look for the hub; does nothing before the box is enrolled, and enrolment then begins it.
+  public func start() {
+    guard !isStarted, !isStopped, enrolment != nil else { return }
+    isStarted = true
+    watchNetwork()
+    feed(.started)
+  }
+
+  /// Ends the current sync where it is and answers everybody who waits. What was done stays done.
+  public func stop() async {
+    isStopped = true
+    for task in [probe, schedule, network, current] { task?.cancel() }
+    await current?.value
+    answer(waiters.keys.sorted(), .failure(SyncError.stopped))
+  }
+
+  private func watchNetwork() {
+    guard let changes = surroundings.network else { return }
+    do {
+      let stream = try changes()
+      network = Task { [weak self] in
+        for await _ in stream {
+          guard let self else { return }
+          await self.feed(.linkUp)
+        }
+      }
+    } catch {
+      Log.shared.warning("network changes can't be watched; probes alone will notice them", ["reason": "\(error)"])
+    }
+  }
+
+  // MARK: the machine
+
+  private func feed(_ event: SyncMachine.Event) {
+    guard !isStopped else { return }
+    for action in machine.handle(event, random: surroundings.random()) {
+      switch action {
+      case .startSync: startSync()
+      case .probeAfter(let seconds): probe(after: seconds)
+      case .scheduleAfter(let seconds): schedule(after: seconds)
+      }
+    }
+  }
+
+  private func probe(after seconds: Double) {
+    probe?.cancel()
+    guard let enrolment, let address = HubAddress(url: enrolment.hub) else { return }
+    // A little early, each box by another measure, so that a fleet does not knock in step.
+    let wait = seconds * (0.85 + 0.15 * surroundings.random())
+    // The next probe begins within five seconds of this one, whatever the network swallows.
+    let patience = min(max(5 - min(machine.probeSeconds, 4), 1), 4)
+    probe = Task { [weak self] in
+      do { try await Task.sleep(for: .seconds(wait)) } catch { return }
+      let reached = await TCPProbe.reaches(address, within: .seconds(patience))
+      guard !Task.isCancelled else { return }
+      await self?.feed(reached ? .probeSucceeded : .probeFailed)
+    }
+  }
+
+  private func schedule(after seconds: Double) {
+    schedule?.cancel()
+    nextAttempt = surroundings.now() + Int64(seconds.rounded(.up))
+    schedule = Task { [weak self] in
+      do { try await Task.sleep(for: .seconds(seconds)) } catch { return }
+      await self?.feed(.scheduleDue)
+    }
+  }
+
+  // MARK: a sync
+
+  /// Syncs now, or once more after the sync that is under way, and returns what that did. Throws `SyncError`, and what
+  /// the disk, the audit log and the metadata throw. When the caller is cancelled the sync goes on.
+  public func syncNow(progress: ProgressHandler? = nil) async throws -> SyncOutcome {
+    guard enrolment != nil else { throw SyncError.notEnrolled }
+    guard !isStopped else { throw SyncError.stopped }
+    start()
+    let id = nextWaiter
+    nextWaiter += 1
+    return try await withTaskCancellationHandler {
+      try await withCheckedThrowingContinuation { continuation in
+        waiters[id] = Waiter(run: run + 1, progress: progress, continuation: continuation)
+        if Task.isCancelled {
+          answer([id], .failure(CancellationError()))
+        } else {
+          feed(.requested)
+        }
+      }
+    } onCancel: {
+      Task { await self.answer([id], .failure(CancellationError())) }
+    }
+  }
+
+  private func startSync() {
+    run += 1
+    current = Task { await self.sync() }
+  }
+
+  private func sync() async {
+    let number = run
+    lastAttempt = surroundings.now()
+    let result: Result<SyncOutcome, any Error>
+    do {
+      result = .success(try await round())
+    } catch {
+      result = .failure(error)
+    }
+    await finished(number, result)
+  }
+
+  private func round() async throws -> SyncOutcome {
+    guard let enrolment, let witness = enrolment.witnessVerifier else { throw SyncError.notEnrolled }
+    let round = SyncRound(
+      client: client(enrolment.hub, enrolment.pin), registry: registry, log: log, witness: witness, tables: tables,
+      facts: SyncRound.SyncFacts(
+        agentVersion: configuration.agentVersion, name: configuration.name, sandbox: await surroundings.sandbox()),
+      report: surroundings.report, now: surroundings.now
+    ) { progress in
+      Task { await self.report(progress) }
+    }
+    do {
+      var outcome = try await round.run(quiet: quiet)
+      if outcome.isHeadPushed { quiet = 0 }
+      try await record(outcome, hub: enrolment.hub)
+      if outcome.changed {
+        // The hub sees at once what this sync did.
+        try await round.pushHead(quiet: 0, &outcome)
+        if outcome.isHeadPushed { quiet = 0 }
+      } else {
+        quiet += 1
+      }
+      return outcome
+    } catch {
+      try await audit("sync", ["event": "failed", "hub": .string(enrolment.hub), "reason": .string("\(error)")])
+      throw error
+    }
+  }
+
+  private func record(_ outcome: SyncOutcome, hub: String) async throws {
+    func list(_ names: [String]) -> JSONValue { .array(names.map { .string($0) }) }
+    try await audit(
+      "sync",
+      [
+        "event": "done", "hub": .string(hub), "changed": .bool(outcome.changed), "activated": list(outcome.activated),
+        "removed": list(outcome.removed), "failures": list(outcome.failures.map(\.message)),
+        "metadataVersion": .integer(outcome.metadataVersion), "uploaded": .integer(Int64(outcome.uploaded)),
+        "fetchedBytes": .integer(Int64(clamping: outcome.fetchedBytes)),
+      ])
+  }
+
+  private func finished(_ number: Int, _ result: Result<SyncOutcome, any Error>) async {
+    let event: SyncMachine.Outcome
+    switch result {
+    case .success(let outcome):
+      lastSuccess = surroundings.now()
+      lastError = outcome.failures.isEmpty ? nil : outcome.failures.map(\.message).joined(separator: "; ")
+      event = outcome.failures.isEmpty ? .ok : .transient
+      Log.shared.info(
+        "synced", ["changed": "\(outcome.changed)", "activated": outcome.activated.joined(separator: " ")])
+    case .failure(let error):
+      lastError = "\(error)"
+      event = SyncError.outcome(of: error)
+      Log.shared.warning("the sync failed", ["reason": "\(error)"])
+    }
+    // What the status says survives a restart; a disk that refuses it has been told of elsewhere.
+    try? await tables.setValue("lastSuccess", lastSuccess.map(String.init))
+    try? await tables.setValue("lastError", lastError)
+
+    let answered: [Int]
+    if case .ok = event {
+      answered = waiters.filter { $0.value.run <= number }.map(\.key)
+    } else {
+      // After a failure the machine waits; whoever asked meanwhile would get the same.
+      answered = Array(waiters.keys)
+    }
+    answer(answered.sorted(), result)
+    feed(.syncFinished(event))
+  }
+
+  private func report(_ progress: SyncProgress) {
+    for waiter in waiters.values where waiter.run <= run { waiter.progress?(progress) }
+  }
+
+  private func answer(_ ids: [Int], _ result: Result<SyncOutcome, any Error>) {
+    for id in ids { waiters.removeValue(forKey: id)?.continuation.resume(with: result) }
+  }
+
+  // MARK: status and outbox
+
+  public func status() async throws -> SyncStatus {
+    let reachable: Bool? =
+      switch machine.reachability {
+      case .up: true
+      case .down: false
+      case .unknown: nil
+      }
+    return SyncStatus(
+      state: enrolment == nil ? "not enrolled" : machine.isSyncing ? "syncing" : "idle", enrolled: enrolment != nil,
+      hub: enrolment?.hub, reachable: reachable, lastSuccess: lastSuccess, lastAttempt: lastAttempt,
+      lastError: lastError, nextAttempt: nextAttempt, outbox: try await tables.pending())
+  }
+
+  /// The fleet that the box belongs to; nil before enrolment.
+  public func currentEnrolment() -> Enrolment? { enrolment }
+
+  /// Keeps something that the hub is to hear of, through restarts, until the hub has it on its own disk.
+  public func enqueue(kind: String, priority: Int, body: JSONValue) async throws {
+    try await tables.add(
+      OutboxItem(
+        id: OutboxItem.newID(), kind: kind, priority: priority, created: surroundings.now(), body: body))
+  }
+
+  // MARK: seams for enrolment
+
+  func client(_ hub: String, _ pin: String) -> HubClient {
+    HubClient(hub: hub, pin: pin, identity: identity, tables: tables, http: http, now: surroundings.now)
+  }
+
+  func audit(_ kind: String, actor: String = "system", _ fields: [String: JSONValue]) async throws {
+    _ = try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
+  }
+
+  func enrolled(_ enrolment: Enrolment) {
+    self.enrolment = enrolment
+    start()
+  }
+}
