@@ -1,6 +1,4 @@
 import CommandLine
 
 /// The publisher's side.
-let repoNoun = Noun(CommandSpec("repo", "make, sign and publish a repository of signed models")) { _ in
-  throw CommandFailure("the repository's commands are not part of this build", status: .software)
-}
+let repoNoun = Noun(RepoCommands.spec) { invocation in try await RepoCommands.run(invocation.command) }
