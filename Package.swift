@@ -58,6 +58,8 @@ let package = Package(
     program("skerry", domain + ["Storage", "Web", "Host", "CommandLine"]),
     program("skerry-hub", ["Hub", "CommandLine"]),
 
+    program("skerry-bench", ["Agent", "Access", "Trust"]),
+
     tests("Trust", ["Trust"]),
     tests("Access", ["Access", "Trust"]),
     tests("Models", ["Models", "Trust"]),

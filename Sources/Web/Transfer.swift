@@ -66,7 +66,7 @@ final class Transfer: Sendable {
         let (ready, resume) = state.withLock { state -> (Result<[UInt8]?, any Error>?, Bool) in
           if !state.pieces.isEmpty {
             // What has come is handed over in one piece.
-            let all = state.pieces.count == 1 ? state.pieces[0] : Array(state.pieces.joined())
+            let all = state.pieces.count == 1 ? state.pieces[0] : state.pieces.reduce(into: []) { $0 += $1 }
             state.pieces.removeAll(keepingCapacity: true)
             state.size = 0
             defer { state.paused = false }
