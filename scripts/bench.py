@@ -71,7 +71,7 @@ def served(box, token):
     """The agent's engine over TCP through the agent, and the same engine process at its own socket."""
     def through():
         return http.client.HTTPConnection("127.0.0.1", box.port, timeout=120)
-    sockets = glob.glob(str(box.home / "run" / "engines" / "**" / "*.sock"), recursive=True)
+    sockets = glob.glob(str(box.run / "engines" / "**" / "*.sock"), recursive=True)
     assert len(sockets) == 1, sockets
 
     def direct():

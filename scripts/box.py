@@ -3,6 +3,7 @@
 Everything listens on loopback or on Unix sockets, and is stopped by the process that started it.
 """
 
+import atexit
 import http.client
 import json
 import os
@@ -11,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -177,15 +179,20 @@ class Box:
     def __init__(self, programs, home, name="demo-box", settings=None, environment=None):
         self.programs, self.home, self.name = programs, pathlib.Path(home), name
         self.environment = environment
-        for folder in ("etc/policies", "run"):
-            (self.home / folder).mkdir(parents=True, exist_ok=True)
+        (self.home / "etc" / "policies").mkdir(parents=True, exist_ok=True)
         self.state = self.home / "lib"
-        self.socket = self.home / "run" / "skerry.sock"
+        # A socket's path may not be longer than 107 bytes.
+        self.run = self.home / "run"
+        if len(str(self.run)) > 60:
+            self.run = pathlib.Path(tempfile.mkdtemp(prefix="skerry-run-"))
+            atexit.register(shutil.rmtree, self.run, ignore_errors=True)
+        self.run.mkdir(exist_ok=True)
+        self.socket = self.run / "skerry.sock"
         self.port = free_port()
         self.config = self.home / "etc" / "agent.json5"
         shutil.copy(ROOT / "policies" / "roles.json5", self.home / "etc" / "policies")
         self.settings = {
-            "name": name, "stateDirectory": str(self.state), "runtimeDirectory": str(self.home / "run"),
+            "name": name, "stateDirectory": str(self.state), "runtimeDirectory": str(self.run),
             "policyDirectory": str(self.home / "etc" / "policies"),
             "listen": {"socket": str(self.socket), "tcp": f"127.0.0.1:{self.port}"},
             "engine": {"path": programs.engine, "contextTokens": 2048, "slots": 2},
