@@ -56,7 +56,7 @@ let package = Package(
     // Programs.
     program("skerryd", ["Agent", "CommandLine"]),
     program("skerry", domain + ["Storage", "Web", "Host", "CommandLine"]),
-    program("skerry-hub", ["Hub", "CommandLine"]),
+    program("skerry-hub", ["Hub", "CommandLine", "Fleet", "Host", "Storage", "Trust"]),
 
     program("skerry-bench", ["Agent", "Access", "Trust"]),
 

@@ -1,1 +1,73 @@
-// Hub
+import Fleet
+import FoundationEssentials
+import Host
+import Storage
+import Synchronization
+import Trust
+import Web
+
+/// The hub as one server: device API, admin API, repository and dashboard on one TLS port.
+public final class Hub: Sendable {
+  private let state: HubState
+  private let repository: Repository
+  private let server: HTTPServer
+  private let keeper = Mutex<Task<Void, Never>?>(nil)
+
+  /// Opens a hub's directory. Throws `HubSetupError` and `StorageError`.
+  public init(directory: String) throws {
+    let state = try HubState(directory: directory)
+    let files = RepositoryFiles(directory: state.repositoryDirectory)
+    let repository = Repository(files: files, onlineKey: state.onlineKey)
+    let admins = AdminAuthentication(store: state.store)
+    var router = Router()
+    DeviceAPI(state: state, repository: repository).add(to: &router)
+    RepositoryRoutes(files: files).add(to: &router)
+    AdminAPI(state: state, repository: repository, files: files, authentication: admins).add(to: &router)
+    Dashboard(state: state, repository: repository, authentication: admins).add(to: &router)
+    var configuration = HTTPServer.Configuration(
+      listeners: [.tcp(host: state.configuration.listenHost, port: state.configuration.listenPort)])
+    configuration.tls = (state.tlsKeyPEM, state.tlsCertificatePEM)
+    configuration.maxBody = 64 << 20
+    let routes = router
+    server = HTTPServer(configuration) { request in try await routes.handle(request) }
+    self.state = state
+    self.repository = repository
+  }
+
+  /// Where it listens; the port is the real one after `start`.
+  public var port: Int { server.boundPorts.first ?? state.configuration.listenPort }
+  public var url: String { state.configuration.url }
+  public var pin: String { state.pin }
+
+  /// Finishes what a crash left, listens, and keeps the repository's timestamp fresh.
+  public func start() async throws {
+    do { try await repository.recover(now: Date()) } catch {
+      Log.shared.error("an interrupted publication could not be finished", ["reason": "\(error)"])
+    }
+    await refresh()
+    try server.start()
+    keeper.withLock {
+      $0 = Task { [weak self] in
+        while !Task.isCancelled {
+          do { try await Task.sleep(for: .seconds(600)) } catch { return }
+          await self?.refresh()
+        }
+      }
+    }
+  }
+
+  private func refresh() async {
+    do {
+      if try await repository.refresh(now: Date()) { Log.shared.info("signed a fresh timestamp") }
+    } catch {
+      Log.shared.error("the timestamp could not be signed afresh", ["reason": "\(error)"])
+    }
+  }
+
+  /// Lets running requests end, within `drain`.
+  public func stop(drain: Duration = .seconds(10)) async {
+    keeper.withLock { $0.take() }?.cancel()
+    await server.stop(drain: drain)
+    state.store.close()
+  }
+}

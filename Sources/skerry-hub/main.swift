@@ -1,1 +1,5 @@
-print("x")
+import CommandLine
+import Fleet
+
+let command = Program.parse(hubCommand, version: skerryVersion)
+await Program.run { try await HubCommands(command).run() }

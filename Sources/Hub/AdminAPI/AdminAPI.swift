@@ -1,0 +1,151 @@
+import Fleet
+import FoundationEssentials
+import Host
+import Models
+import Storage
+import Trust
+import Web
+
+/// What operators and publishers call.
+struct AdminAPI: Sendable {
+  let state: HubState
+  let repository: Repository
+  let files: RepositoryFiles
+  let authentication: AdminAuthentication
+
+  private typealias Action = @Sendable (HTTPRequest, PathParameters) async throws -> HTTPResponse
+
+  func add(to router: inout Router) {
+    func on(_ method: String, _ pattern: String, _ action: @escaping Action) {
+      router.on(
+        method, "/admin/v1" + pattern,
+        handler: Answers.wrap { request, parameters in
+          _ = try await authentication.bearer(request)
+          return try await action(request, parameters)
+        })
+    }
+    on("GET", "/status") { _, _ in try await status() }
+    on("GET", "/online-key") { _, _ in HTTPResponse.json(200, onlineKey) }
+    on("GET", "/devices") { _, _ in try await devices() }
+    on("GET", "/devices/{id}") { _, parameters in try await device(parameters["id"]) }
+    on("POST", "/devices/{id}/assign") { request, parameters in
+      try await assign(parameters["id"], request.body.collect(upTo: 64 << 10))
+    }
+    on("DELETE", "/devices/{id}") { _, parameters in try await revoke(parameters["id"]) }
+    on("POST", "/enrollment-tokens") { request, _ in try await makeToken(request.body.collect(upTo: 4 << 10)) }
+    on("POST", "/repo/missing") { request, _ in try await missing(request.body.collect(upTo: 8 << 20)) }
+    on("PUT", "/repo/chunks/{id}") { request, parameters in
+      guard let id = Digest(hex: parameters["id"]) else { throw badName("a chunk's name is its SHA-256") }
+      try files.putChunk(id, await request.body.collect(upTo: RepositoryFiles.largestCompressedChunk))
+      return HTTPResponse.empty(204)
+    }
+    on("PUT", "/repo/indexes/{digest}") { request, parameters in
+      let name = parameters["digest"]
+      guard let digest = Digest(hex: name.hasSuffix(".caibx") ? name.dropLast(6) : name[...]) else {
+        throw badName("an index's name is its SHA-256")
+      }
+      try files.putIndex(digest, await request.body.collect(upTo: 64 << 20))
+      return HTTPResponse.empty(204)
+    }
+    on("PUT", "/repo/metadata/{file}") { request, parameters in
+      let name = parameters["file"]
+      guard let limit = RepositoryFiles.metadataLimit(name) else {
+        throw badName("metadata is called N.root.json, N.targets.json, N.snapshot.json or timestamp.json")
+      }
+      try files.stage(name, await request.body.collect(upTo: limit))
+      return HTTPResponse.empty(204)
+    }
+    on("POST", "/repo/commit") { _, _ in
+      let versions = try await repository.commit(now: Date())
+      Log.shared.notice("repository published", ["timestamp": String(versions.timestamp)])
+      return try Answers.json(200, versions)
+    }
+  }
+
+  private func badName(_ message: String) -> HubError { HubError(.malformed, message) }
+
+  private var onlineKey: JSONValue {
+    let key = TUFKey(ed25519: state.onlineKey.verifyingKey)
+    return [
+      "keyid": .string(key.keyID), "keytype": .string(key.keyType), "scheme": .string(key.scheme),
+      "keyval": ["public": .string(key.publicKey)],
+    ]
+  }
+
+  private func status() async throws -> HTTPResponse {
+    let devices = try await state.store.devices()
+    let versions = try await repository.versions()
+    return HTTPResponse.json(
+      200,
+      [
+        "version": .string(skerryVersion), "url": .string(state.configuration.url), "pin": .string(state.pin),
+        "witness": .string(state.witness.verifier.vkey), "onlineKey": onlineKey,
+        "devices": .integer(Int64(devices.count { $0.revokedAt == nil })),
+        "repository": try JSONValue(encoding: versions),
+      ])
+  }
+
+  private func devices() async throws -> HTTPResponse {
+    let versions = try await repository.versions()
+    var list: [JSONValue] = []
+    for device in try await state.store.devices() {
+      let report = try await state.store.report(device.id)
+      list.append(DeviceView(device, report: report, hub: versions, now: Clock.unixTime()).json)
+    }
+    return HTTPResponse.json(200, ["devices": .array(list)])
+  }
+
+  private func device(_ text: String) async throws -> HTTPResponse {
+    let device = try await known(text)
+    let report = try await state.store.report(device.id)
+    let view = DeviceView(
+      device, report: report, hub: try await repository.versions(), now: Clock.unixTime())
+    return HTTPResponse.json(200, view.detailedJSON(events: try await state.store.events(device.id, limit: 50)))
+  }
+
+  private func known(_ text: String) async throws -> DeviceRecord {
+    guard let id = DeviceID(text), let device = try await state.store.device(id) else {
+      throw HubError(.notFound, "this hub has no box \(text)", hint: "see GET /admin/v1/devices")
+    }
+    return device
+  }
+
+  private struct Assignment: Decodable { let models: [String]? }
+
+  private func assign(_ text: String, _ body: [UInt8]) async throws -> HTTPResponse {
+    let device = try await known(text)
+    let message = try Decode.message(Assignment.self, from: body)
+    for name in message.models ?? [] where ModelName(name) == nil {
+      throw HubError(.malformed, "\(name) is no name of a model")
+    }
+    _ = try await state.store.assign(device.id, models: message.models)
+    return try await self.device(text)
+  }
+
+  private func revoke(_ text: String) async throws -> HTTPResponse {
+    let device = try await known(text)
+    _ = try await state.store.revoke(device.id, now: Clock.unixTime())
+    Log.shared.notice("box revoked", ["device": device.id.hex, "name": device.name])
+    return HTTPResponse.empty(204)
+  }
+
+  private struct TokenRequest: Decodable { let expiresInSeconds: Int64? }
+
+  private func makeToken(_ body: [UInt8]) async throws -> HTTPResponse {
+    let message = try body.isEmpty ? TokenRequest(expiresInSeconds: nil) : Decode.message(TokenRequest.self, from: body)
+    let lifetime = message.expiresInSeconds ?? 3600
+    guard (1...365 * 86400).contains(lifetime) else {
+      throw HubError(.malformed, "expiresInSeconds is from 1 second to a year")
+    }
+    let token = try await state.makeEnrollmentToken(lifetime: lifetime, now: Clock.unixTime())
+    return HTTPResponse.json(200, ["token": .string(token.encoded), "expires": .integer(token.expires)])
+  }
+
+  private struct ChunkList: Codable { let chunks: [Digest] }
+
+  private func missing(_ body: [UInt8]) async throws -> HTTPResponse {
+    let message = try Decode.message(ChunkList.self, from: body)
+    let absent = message.chunks.filter { !files.hasChunk($0) }
+    return HTTPResponse.json(200, ["missing": .array(absent.map { .string($0.hex) })])
+  }
+}
