@@ -138,20 +138,23 @@ public final class ChildProcess: Sendable {
       state.nextWaiter += 1
       return state.nextWaiter
     }
-    let timer = timeout.map { timeout in
-      Task.detached {
-        do { try await Task.sleep(for: timeout) } catch { return }
-        self.state.withLock { $0.waiters.removeValue(forKey: id) }?.resume(returning: nil)
-      }
-    }
-    defer { timer?.cancel() }
-    return await withCheckedContinuation { continuation in
+    var timer: Task<Void, Never>?
+    let status = await withCheckedContinuation { continuation in
       let known = state.withLock { state in
         if state.status == nil { state.waiters[id] = continuation }
         return state.status
       }
-      if let known { continuation.resume(returning: known) }
+      if let known { return continuation.resume(returning: known) }
+      // Only now that somebody can be told that the time is over.
+      timer = timeout.map { timeout in
+        Task.detached {
+          do { try await Task.sleep(for: timeout) } catch { return }
+          self.state.withLock { $0.waiters.removeValue(forKey: id) }?.resume(returning: nil)
+        }
+      }
     }
+    timer?.cancel()
+    return status
   }
 
   /// Sends a signal to the process and its group; false when it has ended.

@@ -138,6 +138,11 @@ public final class Connection {
 
   private func failure(_ code: Int32, _ sql: String) -> StorageError {
     let message = sqlite3_errmsg(handle).map { String(cString: $0) } ?? "unknown"
+    // SQLite says "input or output error" where the operating system knows that the disk is full.
+    let system = sqlite3_system_errno(handle)
+    if [SQLITE_IOERR, SQLITE_CANTOPEN].contains(code & 0xFF), system != 0 {
+      return StorageError(errno: system, operation: "database input or output, code \(code),", path: path)
+    }
     return Connection.error(code, message, path: path, sql: sql)
   }
 

@@ -12,11 +12,13 @@ import Testing
   }
 
   @Test func severalMayWait() async throws {
-    let child = try await shell("sleep 0.2; exit 3")
+    let child = try await shell("read line; exit 3", input: .pipe)
     #expect(child.isRunning)
     async let first = child.wait()
     async let second = child.wait()
+    #expect(await child.wait(timeout: .zero) == nil)
     #expect(await child.wait(timeout: .milliseconds(20)) == nil)
+    child.closeStandardInput()
     #expect(await [first, second, child.wait()] == [.exited(3), .exited(3), .exited(3)])
     #expect(!child.isRunning)
     #expect(!child.send(SIGTERM))

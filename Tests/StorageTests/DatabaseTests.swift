@@ -201,6 +201,23 @@ import Testing
     _ = try Database(path: path, migrations: [Self.notes])
   }
 
+  @Test(.enabled(if: SmallDisk.isPossible), arguments: [0, 4096, 20_000, 70_000])
+  func openingOnAFullDiskSaysSo(free: Int) throws {
+    let disk = try SmallDisk(bytes: 524_288)
+    let path = disk.file("a.sqlite")
+    try Database(path: path, migrations: [Self.notes]).close()
+    overwrite(disk.file("stone"), with: sampleBytes(524_288))
+    truncate(disk.file("stone"), off_t(max(0, Int(DurableFile.size(disk.file("stone")) ?? 0) - free)))
+    do {
+      try Database(path: path, migrations: [Self.notes]).close()
+      #expect(free > 4096)
+    } catch {
+      #expect(error == .full(path: path))
+    }
+    unlink(disk.file("stone"))
+    try Database(path: path, migrations: [Self.notes]).close()
+  }
+
   @Test(.enabled(if: SmallDisk.isPossible)) func aReadOnlyDiskIsTold() throws {
     let disk = try SmallDisk(bytes: 1 << 20)
     let path = disk.file("a.sqlite")
