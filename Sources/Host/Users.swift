@@ -12,6 +12,9 @@ public enum Users {
 
   public static func uid(_ name: String) -> UInt32? { account(name)?.uid }
 
+  /// The group that the user's entry names; the user's own number for a user without an entry.
+  public static func primaryGroup(of uid: UInt32) -> UInt32 { name(uid).flatMap(account)?.gid ?? uid }
+
   public static func groupName(_ gid: UInt32) -> String? {
     lookUp { (entry: UnsafeMutablePointer<group>, buffer, size, found) in
       getgrgid_r(gid, entry, buffer, size, found)

@@ -66,6 +66,9 @@ extension APIFailure {
     case let error as APIFailure: self = error
     case let error as AccessFailure: self.init(access: error)
     case let error as RegistryError: self.init(registry: error)
+    case let error as SyncError: self.init(sync: error)
+    case let error as TUFError:
+      self.init(status: 502, code: "metadata_refused", message: "the signed metadata is refused: \(error)")
     case let error as InferenceError:
       self.init(
         status: 503, code: "engine_unavailable", message: error.description, retryAfter: error.retryAfter)

@@ -1,0 +1,155 @@
+import Access
+import Host
+import Models
+import Trust
+import Web
+
+/// Takes a checked request from an identified caller to the engine: decision, model, engine, stream.
+struct InferenceDesk: Sendable {
+  let access: AccessControl
+  let registry: ModelRegistry
+  let inference: InferenceService
+  let client: HTTPClient
+  let digester: PromptDigester
+  let audit: AuditWriter
+  let counters: APICounters
+
+  /// The engine's answer to a request, on its way.
+  struct Answer: Sendable {
+    let model: EngineModel
+    let lease: EngineLease
+    let record: InferenceRecord
+    let stream: ClientStream
+    /// How long it took to have an engine ready.
+    let loading: Duration
+  }
+
+  /// The model that the caller may ask. The decision comes first: who may not know of a model is not told whether
+  /// there is one.
+  func admit(_ caller: Caller, _ name: String) async throws -> EngineModel {
+    let base = String(name.prefix { $0 != ":" })
+    try await access.authorize(caller, .infer, .model(base))
+    return EngineModel(try await registry.resolve(name))
+  }
+
+  /// Has the model's engine ready, for as long as the lease is kept.
+  func load(_ model: EngineModel, _ kind: EngineKind = .generate) async throws -> EngineLease {
+    try await inference.acquire(model, kind)
+  }
+
+  /// Sends the request to the engine; returns when it has begun to answer.
+  func ask(_ request: InferenceRequest, _ caller: Caller, api: String) async throws -> Answer {
+    let model = try await admit(caller, request.model)
+    let record = InferenceRecord(
+      caller: caller.label, api: api, model: model, promptDigest: digester.digest(request.prompt.encoded()),
+      audit: audit, counters: counters)
+    do {
+      let lease = try await load(model, request.endpoint == .embedding ? .embed : .generate)
+      let loading = record.elapsed
+      let stream = try await open(request, model, lease)
+      return Answer(model: model, lease: lease, record: record, stream: stream, loading: loading)
+    } catch {
+      let outcome = error is CancellationError ? InferenceRecord.Outcome.cancelled : .failed
+      try await record.finish(outcome, reason: "\(error)")
+      throw error
+    }
+  }
+
+  private func open(_ request: InferenceRequest, _ model: EngineModel, _ lease: EngineLease) async throws -> ClientStream {
+    var upstream = ClientRequest(
+      method: "POST", url: "http://engine\(request.endpoint.rawValue)",
+      headers: ["Content-Type": "application/json"], body: request.upstream(alias: model.name))
+    upstream.unixSocket = lease.socketPath
+    // A long prompt on a slow box: the engine's pings come once a second from the first token on, nothing before.
+    upstream.lowSpeed = nil
+    upstream.maxResponseBytes = 1 << 30
+    let stream: ClientStream
+    do { stream = try await client.stream(upstream) } catch let error as HTTPClientError where error.retryable {
+      // The engine closes connections that rested for five seconds; one that it is just closing fails the first time.
+      guard lease.engine.process.isRunning else { throw InferenceDesk.lost(lease) }
+      try Task.checkCancellation()
+      stream = try await client.stream(upstream)
+    }
+    guard stream.status == 200 else { throw await InferenceDesk.refusal(stream) }
+    return stream
+  }
+
+  /// The engine's own refusal: its 4xx are about the request, the rest is the engine's trouble.
+  private static func refusal(_ stream: ClientStream) async -> APIFailure {
+    let body = (try? await stream.collect(upTo: 64 << 10)) ?? []
+    let error = (try? JSONValue(parsing: body))?["error"]
+    let message = error?["message"]?.string ?? "the engine answered \(stream.status)"
+    if (400..<500).contains(stream.status) {
+      return APIFailure(status: stream.status == 404 ? 400 : stream.status, code: "engine_refused", message: message)
+    }
+    return APIFailure(status: 502, code: "engine_error", message: "the engine answered: \(message)")
+  }
+
+  static func lost(_ lease: EngineLease) -> APIFailure {
+    APIFailure(
+      status: 503, code: "engine_lost",
+      message: "the engine ended while it answered. Its last words: \(lease.engine.lastWords)", retryAfter: 1)
+  }
+}
+
+extension InferenceDesk.Answer {
+  /// Walks through the engine's events; `each` gets what is for the caller. Returns when the engine said that it is
+  /// done; throws `APIFailure` when it never did.
+  func forEachEvent(_ each: ([EngineEvent]) async throws -> Void) async throws {
+    var splitter = EngineEventSplitter()
+    var isDone = false
+    do {
+      for try await bytes in stream {
+        let events = try splitter.push(bytes)
+        for event in events {
+          switch event.kind {
+          case .piece: record.notePiece()
+          case .usage: if let usage = event.chunk.flatMap({ EngineUsage(chunk: $0) }) { record.note(usage) }
+          case .done: isDone = true
+          case .failure: throw InferenceDesk.Answer.failure(event)
+          case .ping: break
+          }
+        }
+        if !events.isEmpty { try await each(events) }
+      }
+    } catch let error as HTTPClientError {
+      if error.kind == .cancelled || Task.isCancelled { throw CancellationError() }
+      throw InferenceDesk.lost(lease)
+    }
+    guard isDone else {
+      try Task.checkCancellation()
+      throw InferenceDesk.lost(lease)
+    }
+  }
+
+  /// The whole answer, for a caller who wants no stream; on record before it is handed out.
+  func collect(_ endpoint: InferenceRequest.Endpoint) async throws -> Aggregation {
+    var whole = Aggregation(endpoint)
+    do {
+      try await forEachEvent { events in
+        for event in events {
+          if let chunk = event.chunk { whole.add(chunk) }
+        }
+      }
+    } catch {
+      try await fail(error)
+    }
+    try await record.finish(.completed)
+    return whole
+  }
+
+  /// Records how it ended, and throws it on.
+  func fail(_ error: any Error) async throws -> Never {
+    if error is CancellationError {
+      try await record.finish(.cancelled)
+    } else {
+      try await record.finish(.failed, reason: "\(error)")
+    }
+    throw error
+  }
+
+  private static func failure(_ event: EngineEvent) -> APIFailure {
+    let message = event.chunk?["error"]?["message"]?.string ?? event.chunk?["message"]?.string ?? "no reason given"
+    return APIFailure(status: 502, code: "engine_error", message: "the engine failed: \(message)")
+  }
+}

@@ -1,0 +1,132 @@
+import Access
+import Host
+import Trust
+import Web
+
+/// The agent's face on the box: OpenAI's and Ollama's APIs for applications, and Skerry's own for its command line.
+struct LocalAPI: Sendable {
+  let configuration: AgentConfiguration
+  let name: String
+  let access: AccessControl
+  let registry: ModelRegistry
+  let inference: InferenceService
+  let sync: SyncService
+  let reporter: ComplianceReporter
+  let log: AuditLog
+  let desk: InferenceDesk
+  let counters: APICounters
+  let identity: DeviceIdentity
+  let sandbox: SandboxState
+  let startedAt: Duration
+
+  /// The handler for the server.
+  func handler() -> HTTPServer.Handler {
+    var router = Router()
+    addOpenAI(to: &router)
+    addOllama(to: &router)
+    addStatus(to: &router)
+    addModels(to: &router)
+    addRoles(to: &router)
+    addAudit(to: &router)
+    addSync(to: &router)
+    return { [router, counters] request in
+      let response = try await LocalAPI.answer(request, router)
+      counters.count(status: response.status)
+      return response
+    }
+  }
+
+  /// The router's answer; errors in the form that the callers of the path expect.
+  private static func answer(_ request: HTTPRequest, _ router: Router) async throws -> HTTPResponse {
+    do {
+      return try await router.handle(request)
+    } catch let error as CancellationError {
+      throw error
+    } catch let error as HTTPFailure {
+      let failure = APIFailure(status: error.status, code: error.code, message: error.message, hint: error.hint)
+      return response(failure, request, adding: error.headers)
+    } catch {
+      let failure = APIFailure(error)
+      if failure.status == 500 { Log.shared.error("request failed", ["path": request.path, "reason": "\(error)"]) }
+      return response(failure, request, adding: HTTPHeaders())
+    }
+  }
+
+  private static func response(
+    _ failure: APIFailure, _ request: HTTPRequest, adding headers: HTTPHeaders
+  ) -> HTTPResponse {
+    var response = HTTPResponse.json(failure.status, Dialect(path: request.path).body(failure))
+    for field in headers.all { response.headers.add(field.name, field.value) }
+    if let seconds = failure.retryAfter { response.headers.set("Retry-After", String(seconds)) }
+    // RFC 6750 §3.
+    if failure.status == 401 { response.headers.set("WWW-Authenticate", "Bearer realm=\"skerry\"") }
+    return response
+  }
+
+  // MARK: what every endpoint begins with
+
+  /// Who sent the request: the kernel's word on the Unix socket, a token on TCP.
+  func caller(_ request: HTTPRequest) async throws -> Caller {
+    switch request.peer {
+    case .unix(let uid, let gid, _): access.localCaller(uid: uid, gid: gid)
+    case .tcp: try await access.tokenCaller(authorization: request.headers["Authorization"])
+    }
+  }
+
+  /// The caller, once it is decided and on record that they may do it.
+  func caller(_ request: HTTPRequest, may verb: Verb, _ resource: Resource? = nil) async throws -> Caller {
+    let caller = try await caller(request)
+    try await access.authorize(caller, verb, resource ?? .all(for: verb))
+    return caller
+  }
+
+  func body(_ request: HTTPRequest) async throws -> [UInt8] {
+    try await request.body.collect(upTo: configuration.limits.maxBodyBytes)
+  }
+
+  /// The body's members, with no others than these.
+  func members(_ request: HTTPRequest, _ known: [String]) async throws -> [String: JSONField] {
+    let bytes = try await body(request)
+    let document = bytes.isEmpty ? .object([:]) : try InferenceRequest.document(bytes)
+    do { return try JSONField(document).members(known) } catch { throw APIFailure.badRequest(error.description) }
+  }
+
+  /// Reads one member, with its complaint as a bad request.
+  func required<T>(
+    _ members: [String: JSONField], _ name: String, _ read: (JSONField) throws(JSONFieldError) -> T
+  ) throws(APIFailure) -> T {
+    guard let field = members[name] else { throw .badRequest("\"\(name)\" is missing") }
+    do { return try read(field) } catch { throw .badRequest(error.description) }
+  }
+
+  // MARK: models that a caller may know of
+
+  /// The installed models that the caller may list. One decision for the whole list: it is allowed as far as roles
+  /// go, and denied to who may list none at all.
+  func visibleModels(_ caller: Caller) async throws -> [InstalledModel] {
+    let policy = access.policy
+    let all = await registry.installed()
+    let visible = all.filter { policy.decide(caller, .modelList, .model($0.name.description)).isAllowed }
+    if let first = visible.first {
+      try await access.authorize(caller, .modelList, .model(first.name.description))
+    } else {
+      try await access.authorize(caller, .modelList, .all(for: .modelList))
+    }
+    return visible
+  }
+
+  /// One model by its name, or by name and version.
+  func visibleModel(_ caller: Caller, _ name: String) async throws -> InstalledModel {
+    let base = String(name.prefix { $0 != ":" })
+    try await access.authorize(caller, .modelList, .model(base))
+    return try await find(name)
+  }
+
+  /// Whatever its state: resolving would refuse one that is corrupt.
+  func find(_ name: String) async throws -> InstalledModel {
+    let named = await registry.installed().filter { $0.name.description == name || $0.manifest.label == name }
+    let best = named.max { ($0.state == .active ? 1 : 0, $0.version) < ($1.state == .active ? 1 : 0, $1.version) }
+    guard let best else { throw APIFailure.unknownModel(name) }
+    return best
+  }
+}

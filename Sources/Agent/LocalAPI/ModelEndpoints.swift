@@ -1,0 +1,66 @@
+import Access
+import Trust
+import Web
+
+extension LocalAPI {
+  func addModels(to router: inout Router) {
+    router.on("GET", "/skerry/v1/models") { request, _ in
+      let models = try await visibleModels(try await caller(request))
+      let loaded = await loaded()
+      return .json(200, ["models": .array(models.map { LocalAPI.model($0, loaded) })])
+    }
+    router.on("GET", "/skerry/v1/models/{name}") { request, parameters in
+      let model = try await visibleModel(try await caller(request), parameters["name"])
+      return .json(200, LocalAPI.model(model, await loaded()))
+    }
+    router.on("POST", "/skerry/v1/models/{name}/verify") { request, parameters in
+      let model = try await managed(request, parameters["name"])
+      let isIntact: Bool
+      do { isIntact = try await registry.verify(model.manifest.label) } catch RegistryError.corrupt { isIntact = false }
+      // An engine that has the damaged file open must not go on with it.
+      if !isIntact { await inference.unload(model.manifest.sha256, drain: .zero) }
+      let now = try await find(model.manifest.label)
+      return .json(
+        200,
+        [
+          "name": .string(model.name.description), "version": .string(model.version.description),
+          "ok": .bool(isIntact), "state": .string(now.state.rawValue),
+          "problem": now.problem.map(JSONValue.string) ?? .null,
+        ])
+    }
+    router.on("POST", "/skerry/v1/models/{name}/load") { request, parameters in
+      let model = try await managed(request, parameters["name"])
+      _ = try await desk.load(EngineModel(try await registry.resolve(model.manifest.label)))
+      return .json(200, ["name": .string(model.name.description), "loaded": true])
+    }
+    router.on("POST", "/skerry/v1/models/{name}/unload") { request, parameters in
+      let model = try await managed(request, parameters["name"])
+      let wasLoaded = await inference.unload(model.manifest.sha256)
+      return .json(200, ["name": .string(model.name.description), "loaded": false, "wasLoaded": .bool(wasLoaded)])
+    }
+  }
+
+  private func managed(_ request: HTTPRequest, _ name: String) async throws -> InstalledModel {
+    _ = try await caller(request, may: .modelManage, .model(String(name.prefix { $0 != ":" })))
+    return try await find(name)
+  }
+
+  private func loaded() async -> Set<Digest> {
+    Set(await inference.statuses().filter { $0.state == "ready" }.map(\.model.sha256))
+  }
+
+  private static func model(_ model: InstalledModel, _ loaded: Set<Digest>) -> JSONValue {
+    let manifest = model.manifest
+    return [
+      "name": .string(model.name.description), "version": .string(model.version.description),
+      "state": .string(model.state.rawValue), "sha256": .string(manifest.sha256.hex),
+      "length": .integer(Int64(clamping: manifest.length)), "architecture": .string(manifest.architecture),
+      "contextLength": .integer(Int64(clamping: manifest.contextLength)),
+      "license": manifest.license.map(JSONValue.string) ?? .null,
+      "publisher": manifest.publisher.map(JSONValue.string) ?? .null,
+      "signers": .array(model.signers.map(JSONValue.string)),
+      "installedAt": model.installedAt.map(JSONValue.integer) ?? .null,
+      "problem": model.problem.map(JSONValue.string) ?? .null, "loaded": .bool(loaded.contains(manifest.sha256)),
+    ]
+  }
+}

@@ -1,0 +1,130 @@
+import Access
+import Host
+import Trust
+import Web
+
+/// Roles, bindings, explanations and tokens.
+extension LocalAPI {
+  func addRoles(to router: inout Router) {
+    router.on("GET", "/skerry/v1/roles") { request, _ in
+      _ = try await caller(request, may: .roleRead)
+      return .json(200, roles())
+    }
+    router.on("POST", "/skerry/v1/bindings") { request, _ in
+      let caller = try await caller(request)
+      let given = try await members(request, ["role", "subject"])
+      let role = try required(given, "role") { field throws(JSONFieldError) in try field.string() }
+      let subject = try required(given, "subject") { field throws(JSONFieldError) in try field.string() }
+      let isNew = try await access.bind(role, to: subject, by: caller)
+      return .json(isNew ? 201 : 200, ["role": .string(role), "subject": .string(subject), "created": .bool(isNew)])
+    }
+    router.on("DELETE", "/skerry/v1/bindings") { request, _ in
+      let caller = try await caller(request)
+      guard let role = request.query("role"), let subject = request.query("subject") else {
+        throw APIFailure.badRequest("the query must name role and subject")
+      }
+      try await access.unbind(role, from: subject, by: caller)
+      return .json(200, ["role": .string(role), "subject": .string(subject), "removed": true])
+    }
+    router.on("GET", "/skerry/v1/explain") { request, _ in try await explain(request) }
+    router.on("GET", "/skerry/v1/tokens") { request, _ in
+      _ = try await caller(request, may: .tokenManage)
+      return .json(200, ["tokens": .array(access.tokens().map(token))])
+    }
+    router.on("POST", "/skerry/v1/tokens") { request, _ in try await createToken(request) }
+    router.on("DELETE", "/skerry/v1/tokens/{name}") { request, parameters in
+      try await access.revokeToken(parameters["name"], by: try await caller(request))
+      return .json(200, ["name": .string(parameters["name"]), "revoked": true])
+    }
+  }
+
+  private func roles() -> JSONValue {
+    let policy = access.policy
+    return [
+      "roles": .array(
+        policy.roles.map { role in
+          [
+            "name": .string(role.name), "summary": .string(role.summary),
+            "inherits": .array(role.inherits.map(JSONValue.string)),
+            "allow": .array(
+              role.permissions.map { permission in
+                [
+                  "verbs": .array(permission.verbs.map { .string($0.rawValue) }),
+                  "resources": .array(permission.resources.map { .string($0.description) }),
+                ]
+              }),
+          ]
+        }),
+      "bindings": .array(
+        policy.bindings.map { ["role": .string($0.role), "subject": .string($0.subject)] }),
+    ]
+  }
+
+  private func explain(_ request: HTTPRequest) async throws -> HTTPResponse {
+    _ = try await caller(request, may: .roleRead)
+    guard let subject = request.query("subject").flatMap(Subject.parse) else {
+      throw APIFailure.badRequest("\"subject\" must be one of \(Subject.allowed)")
+    }
+    guard let verb = request.query("verb").flatMap(Verb.init(rawValue:)) else {
+      let allowed = Verb.allCases.map(\.rawValue).joined(separator: ", ")
+      throw APIFailure.badRequest("\"verb\" must be one of \(allowed)")
+    }
+    guard let resource = request.query("resource").flatMap(Resource.init(parsing:)) else {
+      throw APIFailure.badRequest(
+        "\"resource\" must be KIND:NAME with KIND one of \(Resource.kinds.joined(separator: ", "))")
+    }
+    switch access.policy.decide(LocalAPI.caller(subject), verb, resource) {
+    case .allowed(let role, let rule):
+      return .json(200, ["allowed": true, "role": .string(role), "rule": .string(rule)])
+    case .denied(let reason, let remedy):
+      return .json(200, ["allowed": false, "reason": .string(reason), "remedy": .string(remedy)])
+    }
+  }
+
+  /// The caller that the subject would be, with all their groups.
+  private static func caller(_ subject: Subject) -> Caller {
+    let uid: UInt32?
+    switch subject {
+    case .user(let number): uid = number
+    case .userNamed(let name): uid = Users.uid(name)
+    default: uid = nil
+    }
+    guard let uid, let name = Users.name(uid) else { return Caller(subjects: [subject], label: "\(subject)") }
+    let groups = Users.groups(uid, Users.primaryGroup(of: uid)).map { (gid: $0, name: Users.groupName($0)) }
+    return .local(uid: uid, name: name, groups: groups)
+  }
+
+  private func token(_ record: TokenRecord) -> JSONValue {
+    [
+      "name": .string(record.name), "created": .integer(record.created), "createdBy": .string(record.createdBy),
+      "expires": record.expires.map(JSONValue.integer) ?? .null,
+      "lastUse": record.lastUse.map(JSONValue.integer) ?? .null,
+      "roles": .array(access.policy.roles(of: .token(record.name)).map(JSONValue.string)),
+    ]
+  }
+
+  private func createToken(_ request: HTTPRequest) async throws -> HTTPResponse {
+    let caller = try await caller(request)
+    let given = try await members(request, ["name", "roles", "expiresInSeconds"])
+    let name = try required(given, "name") { field throws(JSONFieldError) in try field.string() }
+    var roles: [String] = []
+    if given["roles"] != nil {
+      roles = try required(given, "roles") { field throws(JSONFieldError) in
+        var names: [String] = []
+        for element in try field.array(of: "role names") { names.append(try element.string()) }
+        return names
+      }
+    }
+    var expires: Int64?
+    if let field = given["expiresInSeconds"], !field.isNull {
+      // Ten years.
+      expires = Int64(
+        try required(given, "expiresInSeconds") { field throws(JSONFieldError) in
+          try field.integer(1...315_360_000)
+        })
+    }
+    let text = try await access.createToken(name, roles: roles, expiresInSeconds: expires, by: caller)
+    return .json(
+      201, ["name": .string(name), "token": .string(text), "roles": .array(roles.map(JSONValue.string))])
+  }
+}

@@ -1,0 +1,97 @@
+import Fleet
+import Host
+import Trust
+import Web
+
+/// Whether engines run in a sandbox here, found out once at the start.
+struct SandboxState: Sendable, Hashable {
+  let mode: AgentConfiguration.SandboxMode
+  let isActive: Bool
+  /// Why not.
+  let reason: String?
+
+  /// `active`, `off` or `unavailable`.
+  var state: String { isActive ? "active" : mode == .off ? "off" : "unavailable" }
+}
+
+extension LocalAPI {
+  func addStatus(to router: inout Router) {
+    // For whoever watches whether the agent answers at all: says nothing about the box and needs no role.
+    router.on("GET", "/skerry/v1/health") { _, _ in .json(200, ["ok": true]) }
+    router.on("GET", "/skerry/v1/status") { request, _ in
+      _ = try await caller(request, may: .statusRead)
+      return .json(200, try await status())
+    }
+    router.on("GET", "/skerry/v1/metrics") { request, _ in
+      _ = try await caller(request, may: .metricsRead)
+      return .text(200, await metrics(), type: "text/plain; version=0.0.4; charset=utf-8")
+    }
+    router.on("GET", "/skerry/v1/report") { request, _ in
+      _ = try await caller(request, may: .reportRead)
+      return .json(200, try JSONValue(encoding: try await reporter.report()))
+    }
+    router.on("GET", "/skerry/v1/report.html") { request, _ in
+      _ = try await caller(request, may: .reportRead)
+      return .text(200, try await reporter.report().html(), type: "text/html; charset=utf-8")
+    }
+  }
+
+  private func status() async throws -> JSONValue {
+    let models = await registry.installed()
+    let engines = await inference.statuses()
+    let syncing = try await sync.status()
+    let witness = log.witness?.vkey
+    let enrolment = await sync.currentEnrolment()
+    return [
+      "version": .string(agentVersion), "deviceID": .string("\(identity.id)"), "name": .string(name),
+      "enrolled": .bool(syncing.enrolled), "hub": syncing.hub.map(JSONValue.string) ?? .null,
+      "sandbox": [
+        "mode": .string(sandbox.mode.rawValue), "state": .string(sandbox.state),
+        "reason": sandbox.reason.map(JSONValue.string) ?? .null,
+      ],
+      "uptimeSeconds": .integer((Clock.monotonic() - startedAt).components.seconds),
+      "models": .array(
+        models.map {
+          [
+            "name": .string($0.name.description), "version": .string($0.version.description),
+            "state": .string($0.state.rawValue),
+          ]
+        }),
+      "engines": .array(engines.map(LocalAPI.engine)),
+      "audit": audit(), "sync": try JSONValue(encoding: syncing), "outbox": .integer(Int64(syncing.outbox)),
+      "keys": [
+        "device": .string(log.deviceKey.vkey),
+        "witness": (witness ?? enrolment?.witness).map(JSONValue.string) ?? .null,
+      ],
+    ]
+  }
+
+  private static func engine(_ status: EngineStatus) -> JSONValue {
+    [
+      "model": .string(status.model.label), "kind": .string(status.kind.rawValue), "state": .string(status.state),
+      "pid": status.pid.map { .integer(Int64($0)) } ?? .null, "loadedSeconds": .integer(Int64(status.loadedSeconds)),
+      "requests": .integer(Int64(status.users)), "lastWords": status.lastWords.map(JSONValue.string) ?? .null,
+    ]
+  }
+
+  private func audit() -> JSONValue {
+    let head = log.head()
+    return [
+      "size": .integer(Int64(clamping: head.size)), "root": .string(head.root.hex),
+      "cosignedSize": log.cosigned().map { .integer(Int64(clamping: $0.size)) } ?? .null,
+    ]
+  }
+
+  private func metrics() async -> String {
+    let engines = await inference.statuses()
+    return counters.text + """
+      # TYPE skerry_engines gauge
+      skerry_engines \(engines.filter { $0.state == "ready" }.count)
+      # TYPE skerry_audit_entries counter
+      skerry_audit_entries \(log.head().size)
+      # TYPE skerry_resident_bytes gauge
+      skerry_resident_bytes \(Memory.residentOfSelf)
+
+      """
+  }
+}
