@@ -20,6 +20,12 @@ public struct ConfigurationSource: Sendable {
     self.overrides = overrides
   }
 
+  /// A `KEY=VALUE` of the command line; without an equals sign the value is empty.
+  public static func override(_ text: String) -> (key: String, value: String) {
+    let sides = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+    return (sides[0], sides.count > 1 ? sides[1] : "")
+  }
+
   /// Reads and merges. Throws `ConfigurationError`.
   public func load() throws(ConfigurationError) -> AgentConfiguration {
     let name = file ?? ConfigurationSource.defaultFile

@@ -20,12 +20,8 @@ public struct Router: Sendable {
   public init() {}
 
   /// A pattern is a path whose `{name}` parts stand for one segment; a last `{name...}` stands for the rest.
-  public mutating func on(_ method: String, _ pattern: String, _ handler: @escaping Handler) {
-    routes.append(Route(method: method, pattern: Self.segments(pattern), handler: handler))
-  }
-
   public mutating func on(_ method: String, _ pattern: String, handler: @escaping Handler) {
-    on(method, pattern, handler)
+    routes.append(Route(method: method, pattern: Self.segments(pattern), handler: handler))
   }
 
   /// Every route as method and pattern, for checks that each one is governed.

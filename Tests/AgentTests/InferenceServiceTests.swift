@@ -23,7 +23,8 @@ enum RealEngine {
   init() throws { scratch = try Scratch() }
 
   private func service(
-    program: String, path: String = "/nowhere.gguf", sandbox: Sandbox? = nil,
+    program: String, path: String = "/nowhere.gguf",
+    sandbox: SandboxState = SandboxState(mode: .off, isActive: false, reason: nil),
     _ change: (inout AgentConfiguration.Engine) -> Void = { _ in }
   ) -> InferenceService {
     var configuration = AgentConfiguration.Engine()
@@ -75,6 +76,12 @@ enum RealEngine {
     #expect(await failure { _ = try await service.acquire(model) } == .noProgram(path: "/nowhere/llama-server"))
   }
 
+  @Test func whereASandboxIsRequiredAndThereIsNoneNoEngineStarts() async throws {
+    let service = service(
+      program: "/bin/true", sandbox: SandboxState(mode: .required, isActive: false, reason: "no namespaces"))
+    #expect(await failure { _ = try await service.acquire(model) } == .noSandbox(reason: "no namespaces"))
+  }
+
   @Test func withoutARecordNoEngineStarts() async throws {
     let mark = scratch.path + "/started"
     let service = service(program: try script("touch \(mark); exec sleep 60"))
@@ -102,11 +109,8 @@ enum RealEngine {
   @Test(.enabled(if: RealEngine.isThere), arguments: [false, true])
   func aRealEngineComesAndGoes(isSandboxed: Bool) async throws {
     let program = try #require(RealEngine.program)
-    var sandbox: Sandbox?
-    if isSandboxed {
-      guard await Sandbox.probe() == .available else { return }
-      sandbox = Sandbox()
-    }
+    let sandbox = await SandboxState.find(isSandboxed ? .preferred : .off)
+    guard sandbox.isActive == isSandboxed else { return }
     let service = service(program: program, path: try #require(RealEngine.weights), sandbox: sandbox) {
       $0.idleSeconds = 1
     }

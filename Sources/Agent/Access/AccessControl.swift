@@ -110,7 +110,7 @@ public final class AccessControl: Sendable {
     do { try await audit(kind, actor, fields) } catch { throw .auditUnavailable("\(error)") }
   }
 
-  private static func readPolicy(_ path: String) throws -> Policy {
+  static func readPolicy(_ path: String) throws -> Policy {
     let found: [UInt8]?
     do { found = try DurableFile.read(path, limit: 1 << 20) } catch {
       throw ConfigurationError(description: "\(path): can't be read: \(error)")

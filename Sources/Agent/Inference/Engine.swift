@@ -57,14 +57,16 @@ struct EngineLauncher: Sendable {
   let configuration: AgentConfiguration.Engine
   /// Its sockets go into folders of their own below this one.
   let socketDirectory: String
-  /// Nil: without.
-  let sandbox: Sandbox?
+  let sandbox: SandboxState
   /// Whether the engine behind this socket says that it is ready.
   let isReady: @Sendable (String) async -> Bool
 
   /// Starts an engine on a verified file and waits until it is ready. Throws `InferenceError`.
   func start(_ model: EngineModel, _ kind: EngineKind, path: String) async throws -> Engine {
     guard access(program, X_OK) == 0 else { throw InferenceError.noProgram(path: program) }
+    if sandbox.mode == .required, !sandbox.isActive {
+      throw InferenceError.noSandbox(reason: sandbox.reason ?? "no reason given")
+    }
     let folder = "\(socketDirectory)/\(model.sha256.hex.prefix(12))-\(kind.rawValue.prefix(1))"
     let socket = folder + "/s.sock"
     try DurableFile.makeDirectory(folder)
@@ -86,12 +88,12 @@ struct EngineLauncher: Sendable {
   }
 
   private func spawn(_ arguments: [String], model: String, folder: String) async throws -> ChildProcess {
-    guard let sandbox else {
+    guard sandbox.isActive else {
       return try await ChildProcess.spawn(
         program, arguments, environment: EngineArguments.environment, standardInput: .pipe)
     }
     let engineDirectory = String(program[..<(program.lastIndex(of: "/") ?? program.startIndex)])
-    let inside = sandbox.arguments(
+    let inside = Sandbox().arguments(
       engine: program, engineDirectory: engineDirectory, readOnly: [model], writable: folder,
       environment: EngineArguments.environment, engineArguments: arguments)
     return try await ChildProcess.spawn(inside.path, inside.arguments, standardInput: .pipe)

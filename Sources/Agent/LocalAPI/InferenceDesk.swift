@@ -55,7 +55,9 @@ struct InferenceDesk: Sendable {
     }
   }
 
-  private func open(_ request: InferenceRequest, _ model: EngineModel, _ lease: EngineLease) async throws -> ClientStream {
+  private func open(_ request: InferenceRequest, _ model: EngineModel, _ lease: EngineLease) async throws
+    -> ClientStream
+  {
     var upstream = ClientRequest(
       method: "POST", url: "http://engine\(request.endpoint.rawValue)",
       headers: ["Content-Type": "application/json"], body: request.upstream(alias: model.name))

@@ -52,7 +52,8 @@ extension LocalAPI {
 extension APIFailure {
   init(sync error: SyncError) {
     switch error {
-    case .notEnrolled: self.init(status: 409, code: "not_enrolled", message: error.description, hint: "skerry enroll TOKEN")
+    case .notEnrolled:
+      self.init(status: 409, code: "not_enrolled", message: error.description, hint: "skerry enroll TOKEN")
     case .alreadyEnrolled: self.init(status: 409, code: "already_enrolled", message: error.description)
     case .token: self.init(status: 400, code: "bad_token", message: error.description)
     case .unreachable, .lost: self.init(status: 503, code: "hub_unavailable", message: error.description, retryAfter: 5)
@@ -60,7 +61,8 @@ extension APIFailure {
       self.init(
         status: status >= 500 ? 502 : 409, code: refusal.error.code.description, message: error.description,
         hint: refusal.error.hint)
-    case .wrongKey, .wrongRoot, .wrongIdentity: self.init(status: 502, code: "hub_untrusted", message: error.description)
+    case .wrongKey, .wrongRoot, .wrongIdentity:
+      self.init(status: 502, code: "hub_untrusted", message: error.description)
     case .garbage: self.init(status: 502, code: "hub_garbage", message: error.description)
     case .auditBehind, .auditInconsistent: self.init(status: 409, code: "audit_log", message: error.description)
     case .incomplete: self.init(status: 502, code: "sync_incomplete", message: error.description)

@@ -1,0 +1,201 @@
+import Access
+import Fleet
+import Glibc
+import Host
+import Storage
+import Synchronization
+import Trust
+import Web
+
+/// The agent, put together from its duties, and its life from start to stop.
+public final class Agent: Sendable {
+  private let source: ConfigurationSource
+  private let configuration: AgentConfiguration
+  // Held for as long as the agent lives: one agent for each state directory.
+  private let lock: InstanceLock
+  private let database: Database
+  private let log: AuditLog
+  private let access: AccessControl
+  private let registry: ModelRegistry
+  private let inference: InferenceService
+  private let sync: SyncService
+  private let server: HTTPServer
+  private let clients: [HTTPClient]
+  private let tasks = Mutex<[Task<Void, Never>]>([])
+
+  /// Where the agent listens on TCP; nil where it doesn't.
+  public var tcpPort: Int? { server.boundPorts.first { $0 > 0 } }
+  public var socketPath: String { configuration.socketPath }
+
+  /// Opens the state, mends what a crash left, and begins to serve. Throws `AgentStartError`; then nothing was changed
+  /// and nothing listens.
+  public static func start(_ source: ConfigurationSource) async throws(AgentStartError) -> Agent {
+    do { return try await Agent(source, try source.load()) } catch { throw AgentStartError(error) }
+  }
+
+  private init(_ source: ConfigurationSource, _ configuration: AgentConfiguration) async throws {
+    let startedAt = Clock.monotonic()
+    Log.threshold = Log.Level(configuration.log.level.rawValue) ?? .info
+    let state = configuration.stateDirectory
+    try DurableFile.makeDirectory(state, mode: 0o700)
+    lock = try InstanceLock(directory: state)
+    let database = try Database(path: state + "/agent.sqlite", migrations: AgentDatabase.migrations)
+    let identity = try DeviceIdentity.open(directory: state + "/keys")
+    let log = try AuditLog(directory: state + "/audit", key: identity.key, origin: identity.auditOrigin)
+    let audit: AuditWriter = { kind, actor, fields in
+      try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
+    }
+    let access = try await AccessControl(
+      policyFile: configuration.policyDirectory + "/roles.json5", database: database, audit: audit)
+
+    let runningEngines = Late<InferenceService>()
+    let registry = try await ModelRegistry.open(
+      database: database, directory: state + "/registry",
+      audit: audit,
+      isInUse: { await runningEngines.value?.isInUse($0.sha256) ?? false }, now: Clock.unixTime)
+
+    try DurableFile.makeDirectory(configuration.runtimeDirectory, mode: 0o755)
+    try DurableFile.makeDirectory(configuration.engineSocketDirectory, mode: 0o700)
+    let sandbox = await SandboxState.find(configuration.engine.sandbox)
+    let inference = InferenceService(
+      launcher: EngineLauncher(
+        program: configuration.enginePath, configuration: configuration.engine,
+        socketDirectory: configuration.engineSocketDirectory, sandbox: sandbox,
+        isReady: EngineHealth.isReady),
+      locate: { try await registry.verifiedPath($0.label) }, audit: audit)
+    runningEngines.set(inference)
+
+    let name = configuration.name ?? hostname()
+    let hubClient = HTTPClient()
+    let engineClient = HTTPClient()
+    let syncing = Late<SyncService>()
+    let facts = ReportFacts(
+      name: name, startedAt: startedAt, identity: identity, log: log, access: access, registry: registry,
+      sandbox: sandbox, registryDirectory: state + "/registry")
+    let reporter = ComplianceReporter(audit: log, key: identity.key) { try await facts.gather(syncing.value) }
+    let sync = try await SyncService(
+      configuration: SyncService.Configuration(
+        stateDirectory: state, name: name, agentVersion: agentVersion,
+        probeSeconds: Double(configuration.sync.probeSeconds),
+        intervalSeconds: Double(configuration.sync.intervalSeconds)),
+      surroundings: SyncService.Surroundings(
+        sandbox: { sandbox.state }, report: { try JSONValue(encoding: try await reporter.envelope()) }),
+      identity: identity, database: database, registry: registry, log: log, http: hubClient)
+    syncing.set(sync)
+
+    let counters = APICounters()
+    let desk = InferenceDesk(
+      access: access, registry: registry, inference: inference, client: engineClient,
+      digester: try PromptDigester(keysDirectory: state + "/keys"), audit: audit, counters: counters)
+    let api = LocalAPI(
+      configuration: configuration, name: name, access: access, registry: registry, inference: inference, sync: sync,
+      reporter: reporter, log: log, desk: desk, counters: counters, identity: identity, sandbox: sandbox,
+      startedAt: startedAt)
+    server = HTTPServer(Agent.serverConfiguration(configuration), handler: api.handler())
+
+    self.source = source
+    self.configuration = configuration
+    self.database = database
+    self.log = log
+    self.access = access
+    self.registry = registry
+    self.inference = inference
+    self.sync = sync
+    clients = [hubClient, engineClient]
+
+    // The first record shows that the disk takes records, before anybody is served.
+    try await audit("start", "system", ["version": .string(agentVersion), "sandbox": .string(sandbox.state)])
+    try server.start()
+    await sync.start()
+    tasks.withLock { $0 = [Task { [weak self] in await self?.letGoOfOldModels() }] }
+    Log.shared.info(
+      "serving",
+      ["socket": configuration.socketPath, "tcp": configuration.listen.tcp ?? "none", "sandbox": sandbox.state])
+  }
+
+  /// Listens where systemd handed sockets over, by their names, and elsewhere as configured.
+  private static func serverConfiguration(_ configuration: AgentConfiguration) -> HTTPServer.Configuration {
+    let inherited = Systemd.listenDescriptors()
+    var listeners: [Listener] = []
+    if let socket = inherited.first(where: { $0.name == "api" }) {
+      listeners.append(.inherited(socket.descriptor))
+    } else {
+      listeners.append(.unix(path: configuration.socketPath, mode: configuration.listen.socketMode))
+    }
+    if let socket = inherited.first(where: { $0.name == "tcp" }) {
+      listeners.append(.inherited(socket.descriptor))
+    } else if let tcp = configuration.listen.tcp, let address = AgentConfiguration.address(tcp) {
+      listeners.append(.tcp(host: address.host, port: address.port))
+    }
+    var made = HTTPServer.Configuration(listeners: listeners)
+    made.maxBody = configuration.limits.maxBodyBytes
+    made.maxConnections = configuration.limits.maxConnections
+    made.maxInFlight = configuration.limits.maxInFlight
+    made.requestDeadline = .seconds(configuration.limits.requestSeconds)
+    return made
+  }
+
+  /// Engines of models that were replaced or withdrawn don't stay for their idle time.
+  private func letGoOfOldModels() async {
+    while !Task.isCancelled {
+      try? await Task.sleep(for: .seconds(5))
+      guard await !inference.statuses().isEmpty else { continue }
+      await inference.keepOnly(Set(await registry.installed().map(\.manifest.sha256)))
+    }
+  }
+
+  // MARK: life
+
+  /// Reads configuration and policies again. What is bad changes nothing; it is logged, and on record.
+  public func reload() async {
+    do {
+      let loaded = try source.load()
+      Log.threshold = Log.Level(loaded.log.level.rawValue) ?? .info
+      try await access.reload()
+      Log.shared.notice("reloaded")
+    } catch {
+      Log.shared.error("not reloaded; what was in force stays in force", ["reason": "\(error)"])
+      if error is ConfigurationError {
+        _ = try? await log.append(
+          AuditEvent(
+            kind: "reload", actor: "system", fields: ["outcome": "refused", "reason": .string("\(error)")]))
+      }
+    }
+  }
+
+  /// Lets what is running end within the time, stops the engines, and closes the state.
+  public func stop() async {
+    for task in tasks.withLock({ $0 }) { task.cancel() }
+    await sync.stop()
+    await server.stop(drain: .seconds(configuration.limits.drainSeconds))
+    await inference.shutdown(drain: .zero)
+    for client in clients { await client.close() }
+    _ = try? await log.append(AuditEvent(kind: "stop", actor: "system"))
+    log.close()
+    database.close()
+  }
+
+  /// Whether the agent answers its own API.
+  public func answersItself(within limit: Duration = .seconds(5)) async -> Bool {
+    var request = ClientRequest(url: "http://localhost/skerry/v1/health")
+    request.unixSocket = configuration.socketPath
+    request.totalTimeout = limit
+    let client = HTTPClient()
+    let answer = try? await client.send(request)
+    await client.close()
+    return answer?.status == 200
+  }
+}
+
+extension SandboxState {
+  /// Tries out whether a sandbox can be had, where one is wanted.
+  static func find(_ mode: AgentConfiguration.SandboxMode) async -> SandboxState {
+    guard mode != .off else { return SandboxState(mode: mode, isActive: false, reason: "switched off") }
+    switch await Sandbox.probe() {
+    case .available: return SandboxState(mode: mode, isActive: true, reason: nil)
+    case .unavailable(let reason):
+      Log.shared.warning("no sandbox for engines", ["reason": reason, "mode": mode.rawValue])
+      return SandboxState(mode: mode, isActive: false, reason: reason)
+    }
+  }
+}
