@@ -42,7 +42,18 @@ struct API: Sendable {
     _ method: String, _ path: String, query: [(String, String)] = [], body: JSONValue? = nil,
     timeout: Duration = .seconds(60)
   ) async throws -> [UInt8] {
-    let request = request(method, path, query, body, timeout: timeout)
+    try await answer(request(method, path, query, body, timeout: timeout))
+  }
+
+  /// Sends bytes as they are. Throws as `json` does.
+  func put(_ path: String, _ bytes: [UInt8], timeout: Duration = .seconds(600)) async throws {
+    var request = request("PUT", path, [], nil, timeout: timeout)
+    request.headers.set("content-type", "application/octet-stream")
+    request.body = .bytes(bytes)
+    _ = try await answer(request)
+  }
+
+  private func answer(_ request: ClientRequest) async throws -> [UInt8] {
     let response: ClientResponse
     do {
       response = try await client.send(request)

@@ -1,4 +1,4 @@
 import CommandLine
 
 /// The publisher's side.
-let repoNoun = Noun(RepoCommands.spec) { invocation in try await RepoCommands.run(invocation.command) }
+let repoNoun = Noun(RepoCommands.spec) { invocation in try await RepoCommands.run(invocation) }

@@ -30,7 +30,7 @@ enum RepoCommands {
   private static let signing = [keys, passphrase, targetsExpiry, onlineExpiry]
 
   private static let pin = OptionSpec(
-    "pin", value: "PIN", "the pin of the server's key, sha256//…, or $SKERRY_HUB_PIN for a hub")
+    "pin", value: "PIN", "the server's key, sha256//… (without one, the system's trust)")
 
   private static let initialize = CommandSpec(
     "init", "makes an empty repository and its keys",
@@ -82,12 +82,8 @@ enum RepoCommands {
       """,
     arguments: [directory],
     options: [
-      OptionSpec("to", value: "PATH", "a folder that a web server serves", completion: .directories),
-      OptionSpec("hub", value: "URL", "a hub's address, or $SKERRY_HUB_URL"),
-      pin,
-      OptionSpec(
-        "admin-token-file", value: "FILE", "the hub's admin token, or $SKERRY_HUB_ADMIN_TOKEN_FILE", completion: .files),
-    ])
+      OptionSpec("to", value: "PATH", "a folder that a web server serves", completion: .directories)
+    ] + hubOptions)
 
   private static let status = CommandSpec(
     "status", "shows roles, versions, expiry dates, models, and what is missing", arguments: [directory])
@@ -108,14 +104,15 @@ enum RepoCommands {
     ])
 
   /// Runs one of the commands above. Throws `CommandFailure` with the exit status that fits.
-  static func run(_ command: ParsedCommand) async throws {
+  static func run(_ invocation: Invocation) async throws {
+    let command = invocation.command
     do {
       switch command.path.last {
       case "init": try RepoInit.run(command)
       case "add": try RepoChanges.add(command)
       case "remove": try RepoChanges.remove(command)
       case "renew": try RepoChanges.renew(command)
-      case "publish": try await RepoPublish.run(command)
+      case "publish": try await RepoPublish.run(invocation)
       case "status": try RepoStatus.run(command)
       default: try await RepoCheck.run(command)
       }

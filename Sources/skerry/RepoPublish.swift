@@ -7,13 +7,18 @@ import Trust
 
 /// `skerry repo publish`: objects that never change first, metadata last.
 enum RepoPublish {
-  static func run(_ command: ParsedCommand) async throws {
+  static func run(_ invocation: Invocation) async throws {
+    let command = invocation.command
     let folder = RepoFolder(path: command.argument("DIR"))
     let path = command.option("to")
     guard path == nil || command.option("hub") == nil else {
       throw UsageError(path: command.path, "--to and --hub are two places; publish to one after the other")
     }
-    let hub = path == nil ? try HubAdmin(command) : nil
+    guard path != nil || command.option("hub") != nil || invocation.environment("SKERRY_HUB_URL") != nil else {
+      throw UsageError(
+        path: command.path, "publishing needs a place to go", hint: "give --to PATH, or --hub URL with --pin PIN")
+    }
+    let hub = path == nil ? HubAdmin(api: try invocation.hub()) : nil
     let contents = try folder.load()
     let missing = try RepoStatus.missingParts(folder, contents)
     guard missing.isEmpty else {
@@ -32,10 +37,10 @@ enum RepoPublish {
     if let hub {
       do {
         let sent = try await hub.publish(folder, contents, objects, progress)
-        await hub.close()
-        tell(command, "published to \(hub.address)", sent, objects)
+        await hub.api.close()
+        tell(command, "published to \(hub.api.base)", sent, objects)
       } catch {
-        await hub.close()
+        await hub.api.close()
         throw error
       }
     } else if let path {
