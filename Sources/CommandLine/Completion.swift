@@ -128,7 +128,8 @@ public enum Completion {
       [[ ${COMP_WORDS[COMP_CWORD]} == [=:] ]] && held=$current
       for index in "${answer[@]}"; do
         index=${index%%$'\t'*}
-        COMPREPLY+=("${index#"$held"}")
+        index=${index#"$held"}
+        [[ -n $index ]] && COMPREPLY+=("$index")
       done
     }
     complete -F _PROGRAM_complete PROGRAM

@@ -3,6 +3,9 @@ import Synchronization
 /// Shows how far a long piece of work has come, on standard error: a bar that redraws itself on a terminal, and a plain
 /// line every two seconds elsewhere, so that a log stays readable. Work that is done within two seconds shows no line.
 public final class ProgressBar: Sendable {
+  /// What is counted.
+  public enum Unit: Sendable { case bytes, items }
+
   private struct State {
     var label = ""
     var started: ContinuousClock.Instant
@@ -36,7 +39,7 @@ public final class ProgressBar: Sendable {
   }
 
   /// Tells how much is done. A new label starts a new bar; a total of 0 is one that is not known.
-  public func update(_ label: String, done: UInt64, total: UInt64) {
+  public func update(_ label: String, done: UInt64, total: UInt64, unit: Unit = .bytes) {
     guard !hidden else { return }
     state.withLock { state in
       let time = now()
@@ -49,7 +52,7 @@ public final class ProgressBar: Sendable {
       if !finished, let last = state.lastDrawn, time - last < interval { return }
       state.lastDrawn = time
       let line = Self.line(
-        label, done: done, total: total, elapsed: time - state.started, width: live ? columns() - 1 : 0)
+        label, done: done, total: total, unit: unit, elapsed: time - state.started, width: live ? columns() - 1 : 0)
       if live {
         write("\r" + line + String(repeating: " ", count: max(0, state.drawnWidth - line.count)))
         state.drawnWidth = line.count
@@ -69,18 +72,21 @@ public final class ProgressBar: Sendable {
   }
 
   /// One state of the bar. A width of 0 leaves the drawn bar out.
-  static func line(_ label: String, done: UInt64, total: UInt64, elapsed: Duration, width: Int) -> String {
+  static func line(
+    _ label: String, done: UInt64, total: UInt64, unit: Unit = .bytes, elapsed: Duration, width: Int
+  ) -> String {
+    func text(_ count: UInt64) -> String { unit == .bytes ? Readable.bytes(count) : "\(count)" }
     let label = Voice.printable(label)
     let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
     let speed = seconds >= 1 ? Double(done) / seconds : 0
-    var facts = Readable.bytes(done)
+    var facts = text(done)
     var fraction = 0.0
     if total > 0 {
       fraction = min(1, Double(done) / Double(total))
-      facts += " of \(Readable.bytes(total)) \(Int(fraction * 100))%"
+      facts += " of \(text(total)) \(Int(fraction * 100))%"
     }
     if speed >= 1 {
-      facts += " \(Readable.bytes(UInt64(speed)))/s"
+      facts += " \(text(UInt64(speed)))/s"
       if total > done { facts += " \(Readable.seconds(Int64((Double(total - done) / speed).rounded(.up)))) left" }
     }
     let room = width - label.count - facts.count - 4

@@ -132,7 +132,10 @@ struct API: Sendable {
   static func failure(status: Int, body: [UInt8]) -> CommandFailure {
     let error = (try? JSONValue(parsing: body))?["error"]
     let message = error?["message"]?.string ?? error?.string ?? "the answer was HTTP status \(status)"
-    return CommandFailure(message, hint: error?["hint"]?.string, status: exitStatus(for: status))
+    // The agent could be asked, and the hub behind it could not.
+    let isHubGone = error?["code"]?.string == "hub_unavailable"
+    return CommandFailure(
+      message, hint: error?["hint"]?.string, status: isHubGone ? .hubUnavailable : exitStatus(for: status))
   }
 
   static func exitStatus(for status: Int) -> ExitStatus {

@@ -27,7 +27,7 @@ struct HubAdmin: Sendable {
       var done: UInt64 = 0
       while try await group.next() != nil {
         done += 1
-        progress.update("sending chunks", done: done, total: UInt64(missing.count))
+        progress.update("sending chunks", done: done, total: UInt64(missing.count), unit: .items)
         next()
       }
     }

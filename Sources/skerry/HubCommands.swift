@@ -39,7 +39,7 @@ let hubNoun = Noun(
 
 private let hubStatus: Runner = { invocation in
   let status = try await invocation.hub().json("GET", "/admin/v1/status")
-  invocation.answer(status) { plainFacts(status) }
+  invocation.answer(status) { hubStatusText(status) }
 }
 
 private let deviceList: Runner = { invocation in
@@ -48,27 +48,10 @@ private let deviceList: Runner = { invocation in
   invocation.answer(answer) { deviceTable(answer, now: now) }
 }
 
-func deviceTable(_ answer: JSONValue, now: Int64) -> String {
-  let devices = answer.list("devices")
-  guard !devices.isEmpty else { return "no devices yet; skerry hub token create makes a token that enrols one\n" }
-  var table = Table(
-    "device", "name", "last seen", "state", "models", "audit", "cosigned", right: ["audit", "cosigned"])
-  for device in devices {
-    let models = device.list("models").map { model in
-      model.string ?? "\(model.text("name")) \(model.text("version")) \(model.text("state"))"
-    }
-    let audit = device["audit"] ?? .null
-    table.add(
-      device["id"]?.string ?? device.text("deviceID"), device.text("name"),
-      device["lastSeen"]?.integer.map { timestampAndAge($0, now: now) } ?? "never", device.text("state"),
-      models.joined(separator: ", "), audit.text("size"), audit.text("cosignedSize"))
-  }
-  return table.render()
-}
-
 private let deviceShow: Runner = { invocation in
   let device = try await invocation.hub().json("GET", path("/admin/v1/devices", invocation.argument("DEVICE")))
-  invocation.answer(device) { plainFacts(device) }
+  let now = Clock.unixTime()
+  invocation.answer(device) { deviceText(device, now: now) }
 }
 
 private let deviceAssign: Runner = { invocation in
@@ -100,14 +83,4 @@ private let enrolmentTokenCreate: Runner = { invocation in
   if !invocation.json {
     invocation.console.note("good for one box and \(Readable.seconds(seconds)); there: skerry enroll TOKEN")
   }
-}
-
-/// Any object as names and values, for what has no table of its own.
-func plainFacts(_ value: JSONValue) -> String {
-  let members = (value.object ?? [:]).sorted { $0.key < $1.key }
-  return facts(
-    members.map { key, value in
-      let lines = value.array.map { $0.map(\.plain).joined(separator: "\n") }
-      return (key, lines ?? value.plain)
-    })
 }

@@ -69,7 +69,7 @@ enum RepoPublish {
         try target.put(id, compressed: bytes)
         copied += 1
       }
-      progress.update("copying chunks", done: UInt64(done + 1), total: UInt64(objects.chunks.count))
+      progress.update("copying chunks", done: UInt64(done + 1), total: UInt64(objects.chunks.count), unit: .items)
     }
     for digest in objects.indexes { try copyFile(folder.index(digest), other.index(digest)) }
     // The timestamp is last in this list: with it the new repository becomes the current one.

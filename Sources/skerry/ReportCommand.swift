@@ -39,16 +39,22 @@ private func written(_ files: [(String, Int)]) -> String {
 }
 
 func reportText(_ report: JSONValue) -> String {
+  let device = report["device"] ?? .null
   let findings = report.list("findings")
   var text = facts([
-    ("device", report["device"].map { $0["name"]?.string.map { "\($0)" } ?? $0.plain } ?? report["deviceID"]?.string),
-    ("models", report["models"]?.array.map { "\($0.count)" }),
-    ("roles", report["roles"]?.array.map { "\($0.count)" }),
+    ("box", device["name"]?.string.map { "\($0) (device \(device.text("id")))" }),
+    ("made", report["generatedAt"]?.integer.map(timestamp)),
+    (
+      "models",
+      report["models"]?.array.map { $0.map { "\($0.text("name")) \($0.text("version")): \($0.text("state"))" } }?
+        .joined(separator: "\n")
+    ),
+    ("roles", report["roles"]?.array.map { $0.map { $0.text("name") }.joined(separator: ", ") }),
     ("findings", findings.isEmpty ? "none" : "\(findings.count)"),
   ])
   for finding in findings {
-    let message = finding["message"]?.string ?? finding["summary"]?.string ?? finding.plain
-    text += "  \(Voice.printable(finding.text("severity"))): \(Voice.printable(message))\n"
+    text += "  " + Voice.printable("\(finding.text("severity")): \(finding.text("message"))") + "\n"
+    if let remedy = finding["remedy"]?.string, !remedy.isEmpty { text += "    " + Voice.printable(remedy) + "\n" }
   }
   return text
 }

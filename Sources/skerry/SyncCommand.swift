@@ -27,6 +27,7 @@ let syncNoun = Noun(
     throw CommandFailure("the agent broke off the sync", hint: "see its log: journalctl -u skerryd", status: .tryLater)
   }
   if !invocation.json { invocation.console.say(outcomeText(outcome)) }
+  if let failure = partialFailure(outcome) { throw failure }
 }
 
 /// Only phases that move bytes have a bar.
@@ -39,14 +40,42 @@ private func showProgress(_ event: JSONValue, on bar: ProgressBar) {
 }
 
 private func syncFailure(_ error: JSONValue) -> CommandFailure {
-  let unreachable = ["unreachable", "hub_unavailable", "timeout"].contains(error.text("code"))
-  return CommandFailure(
-    error["message"]?.string ?? "the sync failed", hint: error["hint"]?.string,
-    status: unreachable ? .hubUnavailable : .tryLater)
+  let status: ExitStatus =
+    switch error.text("code") {
+    case "hub_unavailable": .hubUnavailable
+    case "not_enrolled": .configuration
+    case "hub_untrusted", "hub_garbage", "metadata_refused", "audit_log": .data
+    default: .tryLater
+    }
+  return CommandFailure(error["message"]?.string ?? "the sync failed", hint: error["hint"]?.string, status: status)
 }
 
 func outcomeText(_ outcome: JSONValue) -> String {
-  guard let members = outcome.object else { return outcome.plain + "\n" }
-  let rows = members.sorted { $0.key < $1.key }.filter { !$0.value.plain.isEmpty }
-  return "synced\n" + facts(rows.map { ("  " + $0.key, $0.value.plain) })
+  let fetched = UInt64(max(0, outcome["fetchedBytes"]?.integer ?? 0))
+  let sent = outcome["uploaded"]?.integer ?? 0
+  let unknown = outcome.strings("unknown")
+  return (outcome["changed"]?.bool == true ? "synced\n" : "synced; nothing is new\n")
+    + facts([
+      ("  active now", names(outcome, "activated")), ("  removed", names(outcome, "removed")),
+      ("  fetched", fetched > 0 ? Readable.bytes(fetched) : nil),
+      ("  sent", sent > 0 ? "\(sent) waiting item\(sent == 1 ? "" : "s")" : nil),
+      ("  cosigned", outcome["cosignedSize"]?.integer.map { "the first \($0) audit entries" }),
+      ("  not signed", unknown.isEmpty ? nil : "\(unknown.joined(separator: ", ")), which the hub wants here"),
+    ])
+}
+
+private func names(_ outcome: JSONValue, _ key: String) -> String? {
+  let names = outcome.strings(key)
+  return names.isEmpty ? nil : names.joined(separator: ", ")
+}
+
+/// What went wrong although the sync as a whole was done; nil when nothing did.
+private func partialFailure(_ outcome: JSONValue) -> CommandFailure? {
+  let failures = outcome.list("failures").map { failure in
+    let model = failure.text("model")
+    return (model.isEmpty ? "" : "\(model): ") + failure.text("message")
+  }
+  guard let first = failures.first else { return nil }
+  let more = failures.count > 1 ? " (and \(failures.count - 1) more)" : ""
+  return CommandFailure(first + more, hint: "what arrived is kept; skerry sync goes on from there", status: .tryLater)
 }

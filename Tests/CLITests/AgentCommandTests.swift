@@ -109,11 +109,11 @@ import Web
     let events: [String?] = [
       #"{"event":"progress","phase":"download","model":"m:1","done":1,"total":2}"# + "\n" + #"{"event":"pro"#,
       #"gress","phase":"metadata","done":1,"total":0}"# + "\n",
-      #"{"event":"done","outcome":{"bytesFetched":5,"models":["m"]}}"#,
+      #"{"event":"done","outcome":{"changed":true,"activated":["m:1"],"fetchedBytes":5,"cosignedSize":9}}"#,
     ]
     try await withAgent(["POST /skerry/v1/sync": pieces(events)]) { agent in
       let said = try await agent.run("sync")
-      #expect(said.output == "synced\n  bytesFetched  5\n  models        m\n")
+      #expect(said.output == "synced\n  active now  m:1\n  fetched     5 B\n  cosigned    the first 9 audit entries\n")
       let lines = try await agent.run("sync", "--json").output.split(separator: "\n")
       #expect(lines.count == 3)
       #expect(try JSONValue(parsing: Array(lines[2].utf8))["event"] == "done")
@@ -121,10 +121,19 @@ import Web
   }
 
   @Test func aSyncThatFailsSaysWhy() async throws {
-    let events = [#"{"event":"error","error":{"code":"unreachable","message":"no route","hint":"wait"}}"# + "\n"]
+    let events = [#"{"event":"error","error":{"code":"hub_unavailable","message":"no route","hint":"wait"}}"# + "\n"]
     try await withAgent(["POST /skerry/v1/sync": pieces(events)]) { agent in
       let said = try await agent.run("sync")
       #expect(said.failure == CommandFailure("no route", hint: "wait", status: .hubUnavailable))
+    }
+  }
+
+  @Test func aModelThatDidNotArriveIsNoSuccess() async throws {
+    let event = #"{"event":"done","outcome":{"changed":false,"failures":[{"model":"m:1","message":"disk full"}]}}"#
+    try await withAgent(["POST /skerry/v1/sync": pieces([event])]) { agent in
+      let said = try await agent.run("sync")
+      #expect(said.output == "synced; nothing is new\n")
+      #expect(said.failure?.message == "m:1: disk full" && said.failure?.status == .tryLater)
     }
   }
 

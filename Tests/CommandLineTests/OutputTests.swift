@@ -79,6 +79,12 @@ import Testing
     #expect(screen.text.split(separator: "\r").allSatisfy { $0.count <= 60 })
   }
 
+  @Test func itemsAreCountedAndNotWeighed() {
+    #expect(
+      ProgressBar.line("chunks", done: 2048, total: 4096, unit: .items, elapsed: .zero, width: 0)
+        == "chunks 2048 of 4096 50%")
+  }
+
   @Test(arguments: [0, 1, 5, 20, 60, 200]) func aBarFitsItsWidth(_ width: Int) {
     let line = ProgressBar.line("label", done: 5, total: 10, elapsed: .seconds(2), width: width)
     #expect(width == 0 || line.count <= width)
