@@ -1,5 +1,6 @@
 import Access
 import CommandLine
+import Fleet
 import Trust
 
 let completionNoun = Noun(

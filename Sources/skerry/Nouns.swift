@@ -1,8 +1,5 @@
 import CommandLine
 
-/// What this program calls itself.
-let skerryVersion = "0.1.0"
-
 /// Does what one command line asks for.
 typealias Runner = @Sendable (Invocation) async throws -> Void
 

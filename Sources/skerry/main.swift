@@ -1,4 +1,5 @@
 import CommandLine
+import Fleet
 
 if Program.arguments.first == "__complete" {
   await Program.run { await completeWords(Array(Program.arguments.dropFirst())) }
