@@ -77,7 +77,7 @@ public actor SyncService {
   private var current: Task<Void, Never>?
 
   /// Syncs begun so far.
-  private var run = 0
+  private var runs = 0
   private var waiters: [Int: Waiter] = [:]
   private var nextWaiter = 0
   /// Audit entries since the last cosigned head that only say that a sync changed nothing.
@@ -195,7 +195,7 @@ public actor SyncService {
     nextWaiter += 1
     return try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation { continuation in
-        waiters[id] = Waiter(run: run + 1, progress: progress, continuation: continuation)
+        waiters[id] = Waiter(run: runs + 1, progress: progress, continuation: continuation)
         if Task.isCancelled {
           answer([id], .failure(CancellationError()))
         } else {
@@ -208,12 +208,12 @@ public actor SyncService {
   }
 
   private func startSync() {
-    run += 1
+    runs += 1
     current = Task { await self.sync() }
   }
 
   private func sync() async {
-    let number = run
+    let number = runs
     lastAttempt = surroundings.now()
     let result: Result<SyncOutcome, any Error>
     do {
@@ -226,30 +226,40 @@ public actor SyncService {
 
   private func round() async throws -> SyncOutcome {
     guard let enrolment, let witness = enrolment.witnessVerifier else { throw SyncError.notEnrolled }
+    // One reader, so that progress arrives in the order in which it was made.
+    let (stream, steps) = AsyncStream.makeStream(of: SyncProgress.self, bufferingPolicy: .bufferingNewest(256))
+    let reader = Task { for await progress in stream { self.report(progress) } }
     let round = SyncRound(
       client: client(enrolment.hub, enrolment.pin), registry: registry, log: log, witness: witness, tables: tables,
       facts: SyncRound.SyncFacts(
         agentVersion: configuration.agentVersion, name: configuration.name, sandbox: await surroundings.sandbox()),
-      report: surroundings.report, now: surroundings.now
-    ) { progress in
-      Task { await self.report(progress) }
-    }
+      report: surroundings.report, now: surroundings.now, progress: { steps.yield($0) })
+    let result: Result<SyncOutcome, any Error>
     do {
-      var outcome = try await round.run(quiet: quiet)
-      if outcome.isHeadPushed { quiet = 0 }
-      try await record(outcome, hub: enrolment.hub)
-      if outcome.changed {
-        // The hub sees at once what this sync did.
-        try await round.pushHead(quiet: 0, &outcome)
-        if outcome.isHeadPushed { quiet = 0 }
-      } else {
-        quiet += 1
-      }
-      return outcome
+      result = .success(try await run(round, hub: enrolment.hub))
     } catch {
-      try await audit("sync", ["event": "failed", "hub": .string(enrolment.hub), "reason": .string("\(error)")])
-      throw error
+      result = .failure(error is CancellationError ? SyncError.stopped : error)
     }
+    steps.finish()
+    await reader.value
+    if case .failure(let error) = result {
+      try await audit("sync", ["event": "failed", "hub": .string(enrolment.hub), "reason": .string("\(error)")])
+    }
+    return try result.get()
+  }
+
+  private func run(_ round: SyncRound, hub: String) async throws -> SyncOutcome {
+    var outcome = try await round.run(quiet: quiet)
+    if outcome.isHeadPushed { quiet = 0 }
+    try await record(outcome, hub: hub)
+    if outcome.changed {
+      // The hub sees at once what this sync did.
+      try await round.pushHead(quiet: 0, &outcome)
+      if outcome.isHeadPushed { quiet = 0 }
+    } else {
+      quiet += 1
+    }
+    return outcome
   }
 
   private func record(_ outcome: SyncOutcome, hub: String) async throws {
@@ -294,7 +304,7 @@ public actor SyncService {
   }
 
   private func report(_ progress: SyncProgress) {
-    for waiter in waiters.values where waiter.run <= run { waiter.progress?(progress) }
+    for waiter in waiters.values { waiter.progress?(progress) }
   }
 
   private func answer(_ ids: [Int], _ result: Result<SyncOutcome, any Error>) {
