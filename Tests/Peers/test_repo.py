@@ -6,6 +6,7 @@ import pathlib
 import pty
 import random
 import shutil
+import socket
 import stat
 import subprocess
 import time
@@ -15,7 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from tiny_gguf import gguf
 
+# Beside it lies skerry-hub, unless SKERRY_HUB_BIN says otherwise.
 SKERRY = os.environ.get("SKERRY_BIN") or str(pathlib.Path(__file__).resolve().parents[2] / ".build/debug/skerry")
+
+
+HUB = os.environ.get("SKERRY_HUB_BIN") or str(pathlib.Path(SKERRY).with_name("skerry-hub"))
 
 
 def skerry(*words, status=0, says=None):
@@ -316,3 +321,83 @@ def test_a_hub_that_is_not_there_is_said_so(repository, weights, tmp_path):
            status=64, says="https://")
     skerry("repo", "publish", repository.path, "--hub", "https://127.0.0.1:9", "--pin", pin, "--admin-token-file",
            tmp_path / "none", status=66)
+
+
+# A real hub
+
+
+@pytest.fixture
+def hub(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    state = tmp_path / "hub"
+    made = subprocess.run([HUB, "init", "--state", state, "--url", f"https://127.0.0.1:{port}", "--listen",
+                           f"127.0.0.1:{port}", "--json"], capture_output=True, text=True, check=True)
+    facts = json.loads(made.stdout)
+    log = (tmp_path / "hub.log").open("w")
+    process = subprocess.Popen([HUB, "serve", "--state", state], stdout=log, stderr=log)
+    try:
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                assert process.poll() is None, (tmp_path / "hub.log").read_text()
+                time.sleep(0.05)
+        facts["options"] = ["--hub", facts["url"], "--pin", facts["pin"], "--admin-token-file", facts["adminTokenFile"]]
+        yield facts
+    finally:
+        process.terminate()
+        process.wait(20)
+        log.close()
+
+
+def read(hub, repository, state):
+    """The repository as a box would read it from the hub."""
+    return answer("repo", "check", hub["url"] + "/repo", "--pin", hub["pin"], "--root", repository.root(), "--state", state)
+
+
+def test_a_hub_serves_what_was_published(hub, tmp_path, weights):
+    made = Repository(tmp_path, "--no-passphrase", "--online-key", hub["onlineKey"])
+    made.add(weights)
+    state = tmp_path / "state"
+    first = answer("repo", "publish", made.path, *hub["options"])
+    assert first["chunksSent"] == first["chunks"] > 0
+    assert read(hub, made, state)["models"] == 1
+    assert answer("repo", "publish", made.path, *hub["options"])["chunksSent"] == 0
+    old = tmp_path / "old"
+    shutil.copytree(made.path, old)
+
+    # Killed at any point, the hub shows the old repository or the new one, and the next try finishes.
+    made.add(gguf(tmp_path / "big.gguf", floats=4_000_000), name="big", version="1")
+    words = [SKERRY, "repo", "publish", str(made.path), *hub["options"]]
+    chance = random.Random(7)
+    for _ in range(6):
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(chance.uniform(0.01, 0.4))
+        process.kill()
+        process.wait()
+        assert read(hub, made, state)["models"] in (1, 2)
+    skerry(*words[1:])
+    assert read(hub, made, state)["models"] == 2
+
+    # A newer root goes with it; an older copy, another repository and a stranger are refused.
+    skerry("repo", "renew", made.path, "--keys", made.keys, "--root")
+    skerry(*words[1:])
+    assert read(hub, made, state)["versions"]["root"] == 2
+    skerry("repo", "publish", old, *hub["options"], status=65, says="rollback")
+    other = Repository(tmp_path / "b", "--no-passphrase", "--online-key", hub["onlineKey"])
+    skerry("repo", "publish", other.path, *hub["options"], status=65)
+    skerry("repo", "publish", made.path, "--hub", hub["url"], "--pin", "sha256//" + "A" * 43 + "=",
+           "--admin-token-file", hub["adminTokenFile"], status=77, says="pin")
+    stranger = tmp_path / "stranger"
+    stranger.write_text("ska_stranger\n")
+    skerry("repo", "publish", made.path, *hub["options"][:4], "--admin-token-file", stranger, status=77)
+    assert read(hub, made, state)["models"] == 2
+
+
+def test_a_hub_takes_a_repository_that_is_wholly_signed_elsewhere(hub, repository, weights, tmp_path):
+    repository.add(weights)
+    skerry("repo", "publish", repository.path, *hub["options"])
+    assert read(hub, repository, tmp_path / "state")["versions"]["timestamp"] == 2
