@@ -134,8 +134,12 @@ extension Backoff {
   }
 
   @Test func theScheduleIsSpread() {
-    var machine = machine()
-    #expect(machine.handle(.started, random: 0) == [.probeAfter(0), .scheduleAfter(810)])
-    #expect(machine.handle(.started, random: 1) == [.probeAfter(0), .scheduleAfter(990)])
+    var waits: [Double] = []
+    for random in [0.0, 0.25, 0.999] {
+      var machine = machine()
+      for case .scheduleAfter(let wait) in machine.handle(.started, random: random) { waits.append(wait) }
+    }
+    #expect(waits.count == 3 && waits == waits.sorted() && waits.allSatisfy { $0 >= 810 && $0 <= 990 })
+    #expect(waits[0] < 811 && waits[2] > 989)
   }
 }

@@ -122,7 +122,12 @@ import Web
       let model = ReportedModel(name: "\"><img src=x onerror=y>", version: "'", sha256: "</pre>", state: evil)
       let item = OutboxItem(id: OutboxItem.newID(), kind: "<b>", priority: 0, created: 1, body: .string(evil))
       let report = OutboxItem(
-        id: OutboxItem.newID(), kind: OutboxItem.report, priority: 0, created: 1, body: ["findings": [.string(evil)]])
+        id: OutboxItem.newID(), kind: OutboxItem.report, priority: 0, created: 1,
+        body: [
+          "findings": [
+            ["id": "x", "severity": "warning", "subject": "y", "message": .string(evil), "remedy": .string(evil)]
+          ]
+        ])
       _ = try await device.post("/v1/sync", device.syncRequest(name: evil, models: [model]))
       _ = try await device.post("/v1/outbox", OutboxBatch(items: [item, report]))
       for path in ["/", "/devices/\(device.id)"] {

@@ -104,7 +104,10 @@ import Web
     try await TestHub.with { hub in
       let device = try await ScriptedDevice.enrolled(hub)
       func send(_ key: SigningKey, _ text: String) async throws {
-        let payload = JSONValue.object(["findings": [["severity": "critical", "text": .string(text)]]]).encoded()
+        let finding: JSONValue = [
+          "id": "x", "severity": "critical", "subject": "box:x", "message": .string(text), "remedy": "Mend it.",
+        ]
+        let payload = JSONValue.object(["findings": [finding, 7]]).encoded()
         let envelope = DSSEEnvelope.sign(payload: payload, type: "application/json", key: key, keyID: "k")
         let item = OutboxItem(
           id: OutboxItem.newID(), kind: OutboxItem.report, priority: 0, created: 1,
@@ -116,7 +119,7 @@ import Web
       #expect(try await device.post("/v1/sync", device.syncRequest()).json["wants"] == [])
       var shown = try await hub.admin("GET", "/devices/\(device.id)").json
       #expect(shown["report"]?["signed"]?.bool == true)
-      #expect(shown["findings"]?.array?.first?["text"]?.string == "a disk is failing")
+      #expect(shown["findings"]?.array?.first?["text"]?.string == "a disk is failing Mend it.")
       try await send(SigningKey.generate(), "forged")
       shown = try await hub.admin("GET", "/devices/\(device.id)").json
       #expect(shown["report"]?["signed"]?.bool == false)
@@ -140,7 +143,9 @@ import Web
         #expect(answer.status == 400, "\(path) \(String(decoding: body.prefix(30), as: UTF8.self)): \(answer.text)")
         #expect(answer.code == "malformed")
       }
-      #expect(try await device.post("/v1/sync", Array("{}".utf8)).text.contains("is missing"))
+      let nothing: [UInt8] = Array("{}".utf8)
+      let lacking = try await device.post("/v1/sync", nothing)
+      #expect(lacking.text.contains("is missing"), "\(lacking.text)")
       let many = OutboxBatch(
         items: (0..<101).map { _ in OutboxItem(id: OutboxItem.newID(), kind: "event", priority: 0, created: 0, body: 1)
         })

@@ -63,19 +63,17 @@ public struct DeviceView: Sendable {
     return found + reported(report)
   }
 
-  /// The findings in the box's own report: objects with a text, or plain text.
+  /// The findings in the box's own report; what another version writes there is left out.
   private static func reported(_ report: StoredReport) -> [Finding] {
-    (report.body["findings"]?.array ?? []).prefix(50).compactMap { finding in
-      let text =
-        ["text", "message", "title", "summary"].lazy.compactMap { finding[$0]?.string }.first ?? finding.string
-      guard let text else { return nil }
+    (report.body["findings"]?.array ?? []).prefix(50).compactMap { value in
+      guard let finding = try? value.decoded(as: ComplianceFinding.self) else { return nil }
       let severity: Finding.Severity =
-        switch finding["severity"]?.string ?? finding["level"]?.string {
-        case "critical", "error", "high", "fail": .critical
-        case "warning", "medium", "warn": .warning
-        default: .note
+        switch finding.severity {
+        case .critical: .critical
+        case .warning: .warning
+        case .notice: .note
         }
-      return Finding(severity: severity, text: String(text.prefix(500)))
+      return Finding(severity: severity, text: String("\(finding.message) \(finding.remedy)".prefix(500)))
     }
   }
 
