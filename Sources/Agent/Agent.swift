@@ -11,8 +11,8 @@ import Web
 public final class Agent: Sendable {
   private let source: ConfigurationSource
   private let configuration: AgentConfiguration
-  // Held for as long as the agent lives: one agent for each state directory.
-  private let lock: InstanceLock
+  // Held until the agent has stopped: one agent for each state directory.
+  private let lock: Mutex<InstanceLock?>
   private let database: Database
   private let log: AuditLog
   private let access: AccessControl
@@ -38,7 +38,7 @@ public final class Agent: Sendable {
     Log.threshold = Log.Level(configuration.log.level.rawValue) ?? .info
     let state = configuration.stateDirectory
     try DurableFile.makeDirectory(state, mode: 0o700)
-    lock = try InstanceLock(directory: state)
+    lock = Mutex(try InstanceLock(directory: state))
     let database = try Database(path: state + "/agent.sqlite", migrations: AgentDatabase.migrations)
     let identity = try DeviceIdentity.open(directory: state + "/keys")
     let log = try AuditLog(directory: state + "/audit", key: identity.key, origin: identity.auditOrigin)
@@ -173,6 +173,7 @@ public final class Agent: Sendable {
     _ = try? await log.append(AuditEvent(kind: "stop", actor: "system"))
     log.close()
     database.close()
+    lock.withLock { $0 = nil }
   }
 
   /// Whether the agent answers its own API.

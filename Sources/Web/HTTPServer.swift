@@ -196,7 +196,8 @@ private func make(_ response: HTTPResponse, _ exchange: Exchange) -> OpaquePoint
     guard descriptor >= 0 else { return nil }
     return MHD_create_response_from_fd_at_offset64(length, descriptor, offset)
   case .stream(let produce):
-    let writer = ResponseWriter(wake: { exchange.wake() })
+    // Weak: the exchange holds the writer.
+    let writer = ResponseWriter(wake: { [weak exchange] in exchange?.wake() })
     exchange.attach(writer)
     exchange.run(
       Task {

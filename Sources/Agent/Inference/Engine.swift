@@ -127,10 +127,17 @@ final class EngineLease: Sendable {
   let engine: Engine
   var socketPath: String { engine.socketPath }
 
+  private let isOver = Atomic<Bool>(false)
+
   init(_ engine: Engine) {
     engine.begin()
     self.engine = engine
   }
 
-  deinit { engine.end() }
+  /// Gives the engine back at once, without waiting for the last reference to go.
+  func end() {
+    if !isOver.exchange(true, ordering: .acquiringAndReleasing) { engine.end() }
+  }
+
+  deinit { end() }
 }

@@ -98,6 +98,7 @@ extension InferenceDesk.Answer {
   /// Walks through the engine's events; `each` gets what is for the caller. Returns when the engine said that it is
   /// done; throws `APIFailure` when it never did.
   func forEachEvent(_ each: ([EngineEvent]) async throws -> Void) async throws {
+    defer { lease.end() }
     var splitter = EngineEventSplitter()
     var isDone = false
     do {
