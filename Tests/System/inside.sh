@@ -130,9 +130,54 @@ systemctl stop skerryd.socket
 
 # --- hub
 install -d -m 700 -o skerry-hub -g skerry-hub /var/lib/skerry-hub
-check 'the hub sets itself up as its own user' as skerry-hub skerry-hub init --state /var/lib/skerry-hub --url https://127.0.0.1:8443
+init_hub() { as skerry-hub skerry-hub init --state /var/lib/skerry-hub --url https://127.0.0.1:8443 --json >/root/hub.json; }
+check 'the hub sets itself up as its own user' init_hub
 check 'the hub starts' sh -c 'systemctl start skerry-hub && systemctl is-active skerry-hub'
 check 'the hub answers over TLS' eventually 10 sh -c 'curl -sSk -m 5 https://127.0.0.1:8443/v1/health | grep -q ok'
+
+# --- a model, from the publisher to an answer, with every part in its unit
+word() { tr -d ' \n' | grep -o "\"$1\":\"[^\"]*\"" | head -n 1 | cut -d '"' -f 4; } # word KEY: a string from JSON
+ask() {
+  curl -sS -m 60 --unix-socket $socket http://localhost/v1/chat/completions -H 'content-type: application/json' \
+    -d '{"model":"smollm2","max_tokens":8,"messages":[{"role":"user","content":"Say hello."}]}'
+}
+is_answered() { local got; got=$(ask) && matches "$got" '"content":"[^"]'; }
+engine_pid() { pgrep -u skerry -x llama-server | head -n 1; }
+publish() {
+  local offline="--keys /root/keys --passphrase-file /root/passphrase"
+  admin="--hub https://127.0.0.1:8443 --pin $(word pin </root/hub.json) --admin-token-file $(word adminTokenFile </root/hub.json)"
+  echo 'only the publisher knows' >/root/passphrase && chmod 600 /root/passphrase
+  # shellcheck disable=SC2086
+  skerry repo init /root/publisher $offline --online-key "$(word onlineKey </root/hub.json)" &&
+    skerry repo add /root/publisher /weights.gguf $offline --name smollm2 --version 1.0.0 &&
+    skerry repo publish /root/publisher $admin
+}
+enroll() {
+  local token
+  # shellcheck disable=SC2086
+  token=$(skerry hub token create --json $admin | word token) && skerry enroll "$token"
+}
+if [ -s /weights.gguf ]; then
+  check 'a publisher signs a model and hands it to the hub' publish
+  systemctl start skerryd
+  check 'the box joins the fleet' enroll
+  check 'the sync unit brings the model' sh -c 'systemctl start skerry-sync && [ "$(systemctl show --value -p ExecMainStatus skerry-sync)" = 0 ] && skerry model list | grep -w smollm2 | grep -w active'
+  check 'the agent answers with it' is_answered
+  engine=$(engine_pid)
+  check 'the engine runs as skerry' differ "$engine" ''
+  check '… in a network of its own' differ "$(readlink /proc/"$engine"/ns/net)" "$(readlink /proc/"$(main_pid)"/ns/net)"
+  check '… with filtered system calls and no capability' equal "$(grep -E '^Seccomp:|CapEff|CapBnd' /proc/"$engine"/status | cut -f 2 | sort | xargs)" '0000000000000000 0000000000000000 2'
+  before=$(main_pid)
+  kill -KILL "$before"
+  check 'no engine outlives a killed agent' eventually 3 sh -c "! [ -d /proc/$engine ]"
+  check 'the next agent answers with the model' eventually 20 is_answered
+  started=$SECONDS
+  systemctl stop skerryd.socket skerryd
+  check 'with an engine at work it stops within its deadline' sh -c "[ $((SECONDS - started)) -lt 20 ]"
+  check '… by itself, and leaves no process' equal "$(property skerryd Result)$(pgrep -u skerry | xargs)" success
+else
+  echo 'note  no weights given in SKERRY_TEST_WEIGHTS: no engine was started'
+fi
 check 'the hub stops' sh -c 'systemctl stop skerry-hub && [ "$(systemctl show --value -p Result skerry-hub)" = success ]'
 
 echo

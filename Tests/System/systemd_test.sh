@@ -2,6 +2,7 @@
 # The units under a real systemd: boots one in a container whose /etc and /var are empty and whose /usr is this
 # machine's with Skerry installed on top, and lets Tests/System/inside.sh look at it from within.
 #   systemd_test.sh SKERRYD SKERRY SKERRY-HUB
+# With SKERRY_LLAMA_SERVER and SKERRY_TEST_WEIGHTS also a model's whole way, from the publisher to an answer.
 # A line for each check, then "N passed, N failed". Where no container can be booted at all: says so, exit 0.
 set -euo pipefail
 [ $# -eq 3 ] || { echo "usage: $0 SKERRYD SKERRY SKERRY-HUB" >&2; exit 64; }
@@ -68,7 +69,11 @@ mkdir "$results/policies"
 cp "$root"/policies/*.json5 "$results/policies/"
 install -m 755 "$here/inside.sh" "$results/inside.sh"
 
-boot 300 --overlay-ro="/usr:$stage:/usr" --bind="$results:/results" systemd.unit=skerry-checks.service || true
+weights=()
+if [ -n "${SKERRY_LLAMA_SERVER:-}" ] && [ -n "${SKERRY_TEST_WEIGHTS:-}" ]; then
+  weights=(--bind-ro="$(realpath "$SKERRY_TEST_WEIGHTS"):/weights.gguf")
+fi
+boot 300 --overlay-ro="/usr:$stage:/usr" --bind="$results:/results" "${weights[@]}" systemd.unit=skerry-checks.service || true
 cat "$results/out" 2>/dev/null || true
 if ! grep -q '^[0-9]* passed, [0-9]* failed$' "$results/out" 2>/dev/null; then
   echo "the checks did not come to their end; the console's and the checks' last lines:"
