@@ -143,19 +143,21 @@ ask() {
 }
 is_answered() { local got; got=$(ask) && matches "$got" '"content":"[^"]'; }
 engine_pid() { pgrep -u skerry -x llama-server | head -n 1; }
+admin() { # the options of whoever runs the hub
+  echo "--hub https://127.0.0.1:8443 --pin $(word pin </root/hub.json) --admin-token-file $(word adminTokenFile </root/hub.json)"
+}
 publish() {
   local offline="--keys /root/keys --passphrase-file /root/passphrase"
-  admin="--hub https://127.0.0.1:8443 --pin $(word pin </root/hub.json) --admin-token-file $(word adminTokenFile </root/hub.json)"
   echo 'only the publisher knows' >/root/passphrase && chmod 600 /root/passphrase
-  # shellcheck disable=SC2086
+  # shellcheck disable=SC2046,SC2086
   skerry repo init /root/publisher $offline --online-key "$(word onlineKey </root/hub.json)" &&
     skerry repo add /root/publisher /weights.gguf $offline --name smollm2 --version 1.0.0 &&
-    skerry repo publish /root/publisher $admin
+    skerry repo publish /root/publisher $(admin)
 }
 enroll() {
   local token
-  # shellcheck disable=SC2086
-  token=$(skerry hub token create --json $admin | word token) && skerry enroll "$token"
+  # shellcheck disable=SC2046
+  token=$(skerry hub token create --json $(admin) | word token) && skerry enroll "$token"
 }
 if [ -s /weights.gguf ]; then
   check 'a publisher signs a model and hands it to the hub' publish
