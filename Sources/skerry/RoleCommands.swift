@@ -50,10 +50,12 @@ private let roleShow: Runner = { invocation in
     let rules = (role.list("allow") + (role["permissions"]?.array ?? [])).map {
       "\($0.strings("verbs").joined(separator: ", ")) on \($0.strings("resources").joined(separator: ", "))"
     }
+    let holders = holders(of: name, answer)
     return facts([
       ("role", name), ("summary", role.text("summary")),
       ("inherits", role.strings("inherits").isEmpty ? nil : role.strings("inherits").joined(separator: ", ")),
-      ("allows", rules.joined(separator: "\n")), ("held by", holders(of: name, answer).joined(separator: "\n")),
+      ("allows", rules.joined(separator: "\n")),
+      ("held by", holders.isEmpty ? "nobody" : holders.joined(separator: "\n")),
     ])
   }
 }

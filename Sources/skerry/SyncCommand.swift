@@ -11,10 +11,16 @@ let syncNoun = Noun(
 ) { invocation in
   let bar = ProgressBar(hidden: invocation.json)
   var outcome: JSONValue?
+  // A sync that was under way already is watched too; what it brought is not in the outcome of the one that follows.
+  var seen: [String] = []
   try await invocation.agent.events("POST", "/skerry/v1/sync") { event in
     if invocation.json { invocation.console.say(event.encoded() + [0x0A]) }
     switch event["event"]?.string {
-    case "progress": showProgress(event, on: bar)
+    case "progress":
+      showProgress(event, on: bar)
+      if event["phase"]?.string == "activate", let model = event["model"]?.string, !seen.contains(model) {
+        seen.append(model)
+      }
     case "done": outcome = event["outcome"] ?? .object([:])
     case "error":
       bar.finish()
@@ -26,7 +32,7 @@ let syncNoun = Noun(
   guard let outcome else {
     throw CommandFailure("the agent broke off the sync", hint: "see its log: journalctl -u skerryd", status: .tryLater)
   }
-  if !invocation.json { invocation.console.say(outcomeText(outcome)) }
+  if !invocation.json { invocation.console.say(outcomeText(outcome, seen: seen)) }
   if let failure = partialFailure(outcome) { throw failure }
 }
 
@@ -44,19 +50,22 @@ private func syncFailure(_ error: JSONValue) -> CommandFailure {
     switch error.text("code") {
     case "hub_unavailable": .hubUnavailable
     case "not_enrolled": .configuration
+    case "device_revoked", "unknown_device", "bad_signature": .denied
     case "hub_untrusted", "hub_garbage", "metadata_refused", "audit_log": .data
     default: .tryLater
     }
   return CommandFailure(error["message"]?.string ?? "the sync failed", hint: error["hint"]?.string, status: status)
 }
 
-func outcomeText(_ outcome: JSONValue) -> String {
+func outcomeText(_ outcome: JSONValue, seen: [String] = []) -> String {
+  let activated = outcome.strings("activated")
+  let active = activated + seen.filter { !activated.contains($0) }
   let fetched = UInt64(max(0, outcome["fetchedBytes"]?.integer ?? 0))
   let sent = outcome["uploaded"]?.integer ?? 0
   let unknown = outcome.strings("unknown")
-  return (outcome["changed"]?.bool == true ? "synced\n" : "synced; nothing is new\n")
+  return (outcome["changed"]?.bool == true || !active.isEmpty ? "synced\n" : "synced; nothing is new\n")
     + facts([
-      ("  active now", names(outcome, "activated")), ("  removed", names(outcome, "removed")),
+      ("  active now", names(active)), ("  removed", names(outcome.strings("removed"))),
       ("  fetched", fetched > 0 ? Readable.bytes(fetched) : nil),
       ("  sent", sent > 0 ? "\(sent) waiting item\(sent == 1 ? "" : "s")" : nil),
       ("  cosigned", outcome["cosignedSize"]?.integer.map { "the first \($0) audit entries" }),
@@ -64,10 +73,7 @@ func outcomeText(_ outcome: JSONValue) -> String {
     ])
 }
 
-private func names(_ outcome: JSONValue, _ key: String) -> String? {
-  let names = outcome.strings(key)
-  return names.isEmpty ? nil : names.joined(separator: ", ")
-}
+private func names(_ names: [String]) -> String? { names.isEmpty ? nil : names.joined(separator: ", ") }
 
 /// What went wrong although the sync as a whole was done; nil when nothing did.
 private func partialFailure(_ outcome: JSONValue) -> CommandFailure? {

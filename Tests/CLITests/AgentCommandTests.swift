@@ -128,6 +128,17 @@ import Web
     }
   }
 
+  @Test func aModelThatCameDuringAnEarlierSyncIsToldToo() async throws {
+    let events = [
+      #"{"event":"progress","phase":"activate","model":"m:1","done":1,"total":1}"# + "\n",
+      #"{"event":"done","outcome":{"changed":false,"activated":[]}}"# + "\n",
+    ]
+    try await withAgent(["POST /skerry/v1/sync": pieces(events)]) { agent in
+      let said = try await agent.run("sync")
+      #expect(said.output == "synced\n  active now  m:1\n")
+    }
+  }
+
   @Test func aModelThatDidNotArriveIsNoSuccess() async throws {
     let event = #"{"event":"done","outcome":{"changed":false,"failures":[{"model":"m:1","message":"disk full"}]}}"#
     try await withAgent(["POST /skerry/v1/sync": pieces([event])]) { agent in

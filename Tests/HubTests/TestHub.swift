@@ -180,7 +180,7 @@ final class ScriptedDevice {
   ) -> SyncRequest {
     SyncRequest(
       agentVersion: "0.1.0", name: name, models: models, repository: RepositoryVersions(),
-      audit: AuditHead(size: size, root: root), outbox: 0, sandbox: "available")
+      audit: AuditHead(size: size, root: root), outbox: 0, sandbox: "active")
   }
 }
 

@@ -59,8 +59,8 @@ extension APIFailure {
     case .unreachable, .lost: self.init(status: 503, code: "hub_unavailable", message: error.description, retryAfter: 5)
     case .refused(let refusal, let status):
       self.init(
-        status: status >= 500 ? 502 : 409, code: refusal.error.code.description, message: error.description,
-        hint: refusal.error.hint)
+        status: status >= 500 ? 502 : 409, code: refusal.error.code.description,
+        message: "the hub refused: \(refusal.error.message)", hint: refusal.error.hint)
     case .wrongKey, .wrongRoot, .wrongIdentity:
       self.init(status: 502, code: "hub_untrusted", message: error.description)
     case .garbage: self.init(status: 502, code: "hub_garbage", message: error.description)

@@ -51,7 +51,7 @@ public struct DeviceView: Sendable {
     } else if state.audit.size > cosigned {
       add(.note, "\(state.audit.size - cosigned) audit records are not cosigned yet")
     }
-    if state.sandbox != "available" { add(.warning, "the engine's sandbox: \(state.sandbox)") }
+    if state.sandbox != "active" { add(.warning, "the engine's sandbox: \(state.sandbox)") }
     if hub.timestamp > 0, state.repository.targets < hub.targets {
       add(.note, "behind: it has targets version \(state.repository.targets), the hub \(hub.targets)")
     }
