@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 static inline struct MHD_Daemon *skerry_mhd_start(unsigned int flags, uint16_t port,
@@ -14,6 +15,10 @@ static inline struct MHD_Daemon *skerry_mhd_start(unsigned int flags, uint16_t p
 static inline int skerry_mhd_socket(struct MHD_Connection *c) {
   const union MHD_ConnectionInfo *i = MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD);
   return i ? i->connect_fd : -1;
+}
+static inline size_t skerry_mhd_header_size(struct MHD_Connection *c) {
+  const union MHD_ConnectionInfo *i = MHD_get_connection_info(c, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+  return i ? i->header_size : 0;
 }
 // SO_PEERCRED's answer; 0 when the kernel gave one. struct ucred, spelt out: glibc hides it behind _GNU_SOURCE.
 static inline int skerry_peer_credentials(int fd, unsigned int *uid, unsigned int *gid, int *pid) {
@@ -27,6 +32,13 @@ static inline int skerry_peer_credentials(int fd, unsigned int *uid, unsigned in
 }
 static inline int skerry_epoll_new(void) { return epoll_create1(EPOLL_CLOEXEC); }
 static inline int skerry_event_new(void) { return eventfd(0, EFD_CLOEXEC); }
+static inline int skerry_timer_new(void) { return timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK); }
+// Fires once after so many milliseconds (at least one).
+static inline int skerry_timer_set(int timer, int64_t ms) {
+  if (ms < 1) ms = 1;
+  struct itimerspec t = {.it_value = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}};
+  return timerfd_settime(timer, 0, &t, NULL);
+}
 static inline int skerry_epoll_input(int epoll, int fd, uint64_t key) {
   struct epoll_event e = {.events = EPOLLIN, .data = {.u64 = key}};
   return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &e);

@@ -3,7 +3,7 @@ public struct ClientRequest: Sendable {
   public enum Body: Sendable {
     case none
     case bytes([UInt8])
-    /// Pieces until nil; sent chunked.
+    /// Pieces until nil, asked for as the peer takes them; sent chunked unless the headers hold a Content-Length.
     case stream(@Sendable () async throws -> [UInt8]?)
   }
 
@@ -19,9 +19,10 @@ public struct ClientRequest: Sendable {
   public var connectTimeout: Duration = .seconds(10)
   /// From start to the last byte; nil: no bound.
   public var totalTimeout: Duration?
-  /// Fails when fewer bytes a second came for so long.
+  /// Fails when fewer bytes a second came for so long; nil: no bound. Time in which our own side holds the transfer back
+  /// does not count.
   public var lowSpeed: (bytesPerSecond: Int, seconds: Int)? = (1, 60)
-  /// A longer response is an error.
+  /// Bytes of the answer's body; a longer one ends with `.tooLarge`.
   public var maxResponseBytes = 16 << 20
 
   public init(method: String = "GET", url: String, headers: HTTPHeaders = HTTPHeaders(), body: [UInt8]? = nil) {
@@ -29,6 +30,13 @@ public struct ClientRequest: Sendable {
     self.url = url
     self.headers = headers
     self.body = body.map { .bytes($0) } ?? .none
+  }
+
+  public init(method: String, url: String, headers: HTTPHeaders = HTTPHeaders(), body: Body) {
+    self.method = method
+    self.url = url
+    self.headers = headers
+    self.body = body
   }
 }
 
@@ -39,43 +47,33 @@ public struct ClientResponse: Sendable {
   public let body: [UInt8]
 }
 
-/// A response whose body is still arriving. Dropping the iteration ends the transfer.
+/// A response whose body is still arriving: its pieces as they come, for one reader. A reader that does not keep up makes
+/// the peer wait; at most 256 KiB are held. Dropping it ends the transfer. Throws `HTTPClientError`.
 public struct ClientStream: Sendable, AsyncSequence {
   public typealias Element = [UInt8]
   public let status: Int
   public let headers: HTTPHeaders
-  let transfer: Transfer
+  let hold: TransferHold
 
   public var body: ClientStream { self }
 
-  public final class AsyncIterator: AsyncIteratorProtocol {
-    let transfer: Transfer
-    var ended = false
-    init(_ transfer: Transfer) { self.transfer = transfer }
-    public func next() async throws -> [UInt8]? {
-      do {
-        let piece = try await transfer.nextPiece()
-        if piece == nil { ended = true }
-        return piece
-      } catch {
-        ended = true
-        throw error
-      }
-    }
-    deinit { if !ended { transfer.cancel() } }
+  public struct AsyncIterator: AsyncIteratorProtocol {
+    let hold: TransferHold
+    public mutating func next() async throws -> [UInt8]? { try await hold.transfer.nextPiece() }
   }
 
-  public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(transfer) }
+  public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(hold: hold) }
 
   /// Ends the transfer.
-  public func cancel() { transfer.cancel() }
+  public func cancel() { hold.transfer.cancel() }
 
   /// The whole body. Throws `HTTPClientError` `.tooLarge` past `limit` bytes.
   public func collect(upTo limit: Int) async throws -> [UInt8] {
     var bytes: [UInt8] = []
     for try await piece in self {
       guard bytes.count + piece.count <= limit else {
-        throw HTTPClientError(kind: .tooLarge, curlCode: 0, message: "the response is larger than \(limit) bytes")
+        cancel()
+        throw HTTPClientError.tooLarge(limit)
       }
       bytes += piece
     }
@@ -83,24 +81,13 @@ public struct ClientStream: Sendable, AsyncSequence {
   }
 }
 
-/// Why a request did not get its whole answer.
-public struct HTTPClientError: Error, Sendable, CustomStringConvertible {
-  public enum Kind: Sendable, Equatable { case unreachable, timeout, tls, pinMismatch, tooLarge, cut, cancelled, other }
-  public let kind: Kind
-  /// libcurl's `CURLcode`, 0 when the reason is ours.
-  public let curlCode: Int32
-  public let message: String
-  public init(kind: Kind, curlCode: Int32, message: String) {
-    self.kind = kind
-    self.curlCode = curlCode
-    self.message = message
+/// Ends the transfer when nobody can read it any more; until then the client lives.
+final class TransferHold: Sendable {
+  let transfer: Transfer
+  private let client: HTTPClient
+  init(_ transfer: Transfer, client: HTTPClient) {
+    self.transfer = transfer
+    self.client = client
   }
-  /// Whether the same request may go through later.
-  public var retryable: Bool {
-    switch kind {
-    case .unreachable, .timeout, .cut: true
-    case .tls, .pinMismatch, .tooLarge, .cancelled, .other: false
-    }
-  }
-  public var description: String { message }
+  deinit { transfer.cancel() }
 }

@@ -16,6 +16,10 @@ final class Exchange: @unchecked Sendable {
     var task: Task<Void, Never>?
     var writer: ResponseWriter?
     var ticket: UInt64?
+    /// The request has come to its end.
+    var isWhole = false
+    /// The connection is libmicrohttpd's again.
+    var hasEnded = false
   }
 
   let target: String
@@ -24,8 +28,8 @@ final class Exchange: @unchecked Sendable {
   // Touched on the connection's thread alone.
   var phase = Phase.head
   var received: UInt64 = 0
-  var tooLarge = false
-  var counted = false
+  /// Answered without a handler; what still comes is thrown away.
+  var isRefused = false
   var connection: OpaquePointer?
   var descriptor: Int32 = -1
   private let state = Mutex(State())
@@ -105,6 +109,28 @@ final class Exchange: @unchecked Sendable {
       return state.cancelled
     }
     if late { writer.cancel() }
+  }
+
+  /// The whole request is here. On the connection's thread.
+  func bodyEnded() {
+    state.withLock { $0.isWhole = true }
+    pipe.finish()
+  }
+
+  /// The connection goes on without this exchange, or is closed. On the connection's thread.
+  func end() {
+    state.withLock { $0.hasEnded = true }
+    cancel()
+    if descriptor >= 0 { server.watcher.expectHead(descriptor, within: server.keepAlive) }
+  }
+
+  /// The handler took too long. A client that is still sending can't be answered: it is cut off.
+  func expire(_ response: HTTPResponse) {
+    answer(response)
+    state.withLock { state in
+      if !state.isWhole, !state.hasEnded, descriptor >= 0 { shutdown(descriptor, Int32(SHUT_RDWR)) }
+    }
+    cancel()
   }
 
   /// The client has gone or the server stops: ends the handler and lets the connection go.

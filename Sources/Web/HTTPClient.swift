@@ -1,55 +1,43 @@
-import Synchronization
-
-/// An HTTP/1.1 client over libcurl: connections are reused, one thread performs all transfers.
+/// An HTTP/1.1 client over libcurl. One thread of its own moves all transfers; connections are kept and used again.
+/// Follows no redirects.
 public final class HTTPClient: Sendable {
-  private let thread = CurlThread()
-  private let next = Atomic<UInt64>(1)
+  private let loop: TransferLoop
 
-  public init() {}
+  public init() { loop = TransferLoop() }
 
-  deinit { thread.send(.end) }
+  deinit { loop.stop() }
 
-  /// Sends the request and collects the whole answer. Throws `HTTPClientError`.
+  /// The whole answer, whatever its status. Throws `HTTPClientError`.
   public func send(_ request: ClientRequest) async throws -> ClientResponse {
-    let stream = try await self.stream(request)
-    let body = try await stream.collect(upTo: request.maxResponseBytes)
-    return ClientResponse(status: stream.status, headers: stream.headers, body: body)
-  }
-
-  /// Sends the request and returns when the answer's head is there. Throws `HTTPClientError`.
-  public func stream(_ request: ClientRequest) async throws -> ClientStream {
-    let id = next.wrappingAdd(1, ordering: .relaxed).oldValue
-    let thread = thread
-    let transfer = Transfer(id: id, request: request, enqueue: { thread.send($0) })
-    thread.send(.add(transfer))
-    let feeder = feed(transfer)
-    defer { if transfer.isFinished { feeder?.cancel() } }
-    do {
-      let (status, headers) = try await transfer.head()
-      return ClientStream(status: status, headers: headers, transfer: transfer)
-    } catch {
-      feeder?.cancel()
-      if Task.isCancelled { throw CancellationError() }
-      throw error
+    let transfer = Transfer(request, collects: true, loop: loop)
+    return try await withTaskCancellationHandler {
+      loop.add(transfer)
+      defer { transfer.cancel() }
+      let head = try await transfer.head()
+      let body = try await transfer.whole()
+      return ClientResponse(status: head.status, headers: head.headers, body: body)
+    } onCancel: {
+      transfer.cancel()
     }
   }
 
-  /// Ends what is under way; the client can't be used any more.
-  public func close() async { await thread.end() }
+  /// The answer as soon as its head is here, its body to follow. Throws `HTTPClientError`.
+  public func stream(_ request: ClientRequest) async throws -> ClientStream {
+    let transfer = Transfer(request, collects: false, loop: loop)
+    let hold = TransferHold(transfer, client: self)
+    return try await withTaskCancellationHandler {
+      loop.add(transfer)
+      let head = try await transfer.head()
+      return ClientStream(status: head.status, headers: head.headers, hold: hold)
+    } onCancel: {
+      transfer.cancel()
+    }
+  }
 
-  private func feed(_ transfer: Transfer) -> Task<Void, Never>? {
-    guard case .stream(let produce) = transfer.request.body else { return nil }
-    return Task {
-      do {
-        while let piece = try await produce() {
-          transfer.offerUpload(piece)
-          while transfer.uploadBacklog > Transfer.capacity { try await Task.sleep(for: .milliseconds(2)) }
-          if transfer.isFinished { return }
-        }
-        transfer.offerUpload(nil)
-      } catch {
-        transfer.cancel()
-      }
+  /// Ends all transfers and connections, and returns when the thread has ended. Requests after that fail.
+  public func close() async {
+    await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+      loop.stop { continuation.resume() }
     }
   }
 }

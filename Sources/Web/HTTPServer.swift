@@ -18,8 +18,11 @@ public final class HTTPServer: Sendable {
     public var maxConnections = 256
     /// Requests being handled; more are answered 503 with Retry-After.
     public var maxInFlight = 128
-    /// From the head's arrival to the response's first byte.
+    /// From the head's arrival to the response's first byte; past it the answer is 504, and a client that has not sent its
+    /// whole body by then is cut off.
     public var requestDeadline: Duration = .seconds(600)
+    /// From a connection's start to the end of its first head, however slowly the bytes trickle in.
+    public var headDeadline: Duration = .seconds(30)
     /// A connection that neither sends nor takes for so long is closed.
     public var idleTimeout: Duration = .seconds(60)
 
@@ -30,6 +33,7 @@ public final class HTTPServer: Sendable {
     var daemons: [OpaquePointer] = []
     var ports: [Int] = []
     var secrets: [UnsafeMutablePointer<CChar>] = []
+    var sockets: [String] = []
   }
 
   private struct Box: @unchecked Sendable { var running = Running() }
@@ -77,13 +81,26 @@ public final class HTTPServer: Sendable {
       slot?.pointee = nil
       finished(Unmanaged<Exchange>.fromOpaque(pointer).takeRetainedValue())
     }
+    let connected: MHD_NotifyConnectionCallback = { context, connection, _, what in
+      guard let context, let connection else { return }
+      let core = Unmanaged<ServerCore>.fromOpaque(context).takeUnretainedValue()
+      let descriptor = skerry_mhd_socket(connection)
+      if what == .CONNECTION_NOTIFY_STARTED {
+        core.watcher.expectHead(descriptor, within: core.configuration.headDeadline)
+      } else {
+        core.watcher.headCame(descriptor)
+      }
+    }
     var options = [
       MHD_OptionItem(option: .LISTEN_SOCKET, value: Int(descriptor), ptr_value: nil),
       MHD_OptionItem(option: .URI_LOG_CALLBACK, value: unsafeBitCast(logger, to: Int.self), ptr_value: context),
       MHD_OptionItem(option: .NOTIFY_COMPLETED, value: unsafeBitCast(completed, to: Int.self), ptr_value: nil),
+      MHD_OptionItem(option: .NOTIFY_CONNECTION, value: unsafeBitCast(connected, to: Int.self), ptr_value: context),
+      // Refuses what is not HTTP/1.1 to the letter, like a request without Host.
+      MHD_OptionItem(option: .STRICT_FOR_CLIENT, value: 1, ptr_value: nil),
       MHD_OptionItem(option: .CONNECTION_LIMIT, value: settings.maxConnections, ptr_value: nil),
       MHD_OptionItem(
-        option: .CONNECTION_TIMEOUT, value: Int(settings.idleTimeout.components.seconds), ptr_value: nil),
+        option: .CONNECTION_TIMEOUT, value: max(1, Int(settings.idleTimeout.components.seconds)), ptr_value: nil),
       // The pool holds the head and the buffer that the body is read into.
       MHD_OptionItem(option: .CONNECTION_MEMORY_LIMIT, value: settings.maxHeader + 32 * 1024, ptr_value: nil),
     ]
@@ -107,6 +124,7 @@ public final class HTTPServer: Sendable {
     state.withLock { box in
       if let daemon = OpaquePointer(bitPattern: started) { box.running.daemons.append(daemon) }
       box.running.ports.append(port)
+      if case .unix(let path, _) = listener { box.running.sockets.append(path) }
       box.running.secrets += kept.compactMap { UnsafeMutablePointer<CChar>(bitPattern: $0) }
     }
   }
@@ -134,7 +152,6 @@ public final class HTTPServer: Sendable {
         continuation.resume()
       }
     }
-    for case .unix(let path, _) in core.configuration.listeners { unlink(path) }
   }
 
   private func stopDaemons() {
@@ -144,13 +161,13 @@ public final class HTTPServer: Sendable {
     }
     for daemon in box.running.daemons { MHD_stop_daemon(daemon) }
     for secret in box.running.secrets { free(secret) }
-    core.watcher.stop()
+    for path in box.running.sockets { unlink(path) }
   }
 }
 
 /// The exchange is over, however it ended.
 private func finished(_ exchange: Exchange) {
-  if exchange.phase != .done { exchange.cancel() }
+  exchange.end()
   exchange.server.leave(exchange)
 }
 
@@ -168,7 +185,7 @@ private let serve: MHD_AccessHandlerCallback = { _, connection, _, method, _, up
     size.pointee = rest
     return .YES
   case .body, .waiting:
-    if exchange.phase == .body { exchange.pipe.finish() }
+    if exchange.phase == .body { exchange.bodyEnded() }
     exchange.phase = .waiting
     guard let response = exchange.sleepUnlessAnswered() else { return .YES }
     exchange.phase = .answering
@@ -180,7 +197,13 @@ private let serve: MHD_AccessHandlerCallback = { _, connection, _, method, _, up
 
 private func send(_ response: HTTPResponse, _ exchange: Exchange, _ connection: OpaquePointer) -> MHD_Result {
   guard !exchange.isCancelled || response.status == 504 else { return .NO }
-  guard let made = make(response, exchange) else { return .NO }
+  var response = response
+  var made = make(response, exchange)
+  if made == nil {
+    response = HTTPFailure(500, "gone", "What was asked for could not be read.").response
+    made = make(response, exchange)
+  }
+  guard let made else { return .NO }
   defer { MHD_destroy_response(made) }
   for field in response.headers.all { MHD_add_response_header(made, field.name, field.value) }
   return MHD_queue_response(connection, UInt32(response.status), made)

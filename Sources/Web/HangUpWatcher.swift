@@ -2,32 +2,44 @@ internal import CMicroHTTPD
 import Glibc
 import Synchronization
 
-/// Notices that the other end of a suspended connection has gone: libmicrohttpd does not look at those.
+/// Notices what libmicrohttpd does not: that the other end of a suspended connection has gone, and that a request's head
+/// takes too long although bytes trickle in.
 final class HangUpWatcher: Sendable {
   private struct State {
-    var next: UInt64 = 1
+    var next: UInt64 = 2
     var watched: [UInt64: @Sendable () -> Void] = [:]
+    /// When the connection of this descriptor is cut, unless a whole head comes before.
+    var heads: [Int32: ContinuousClock.Instant] = [:]
+    /// The moment that the timer is set to.
+    var alarm: ContinuousClock.Instant?
   }
 
+  private static let stopKey: UInt64 = 0
+  private static let timerKey: UInt64 = 1
+
   private let state = Mutex(State())
-  private let epoll: Int32
-  private let stopEvent: Int32
+  private let epoll = skerry_epoll_new()
+  private let stopEvent = skerry_event_new()
+  private let timer = skerry_timer_new()
 
   init() {
-    epoll = skerry_epoll_new()
-    stopEvent = skerry_event_new()
-    _ = skerry_epoll_input(epoll, stopEvent, 0)
+    _ = skerry_epoll_input(epoll, stopEvent, Self.stopKey)
+    _ = skerry_epoll_input(epoll, timer, Self.timerKey)
     let watcher = Unmanaged.passRetained(self)
     var thread = pthread_t()
     let started = pthread_create(
       &thread, nil,
       { context in
         guard let context else { return nil }
+        blockSignals()
         Unmanaged<HangUpWatcher>.fromOpaque(context).takeRetainedValue().run()
         return nil
       }, watcher.toOpaque())
     if started == 0 { pthread_detach(thread) } else { watcher.release() }
   }
+
+  // The thread holds a reference until it ends, so nobody uses the descriptors any more.
+  deinit { for descriptor in [epoll, stopEvent, timer] { close(descriptor) } }
 
   /// Calls `gone` once when the peer of this socket hangs up; the ticket ends the watch.
   func watch(_ descriptor: Int32, gone: @escaping @Sendable () -> Void) -> UInt64 {
@@ -45,6 +57,39 @@ final class HangUpWatcher: Sendable {
     _ = skerry_epoll_forget(epoll, descriptor)
   }
 
+  /// Cuts the connection when no whole head has come on it by then. A connection must be released before its descriptor
+  /// is closed.
+  func expectHead(_ descriptor: Int32, within limit: Duration) {
+    let end = ContinuousClock.now + limit
+    state.withLock { state in
+      state.heads[descriptor] = end
+      if let alarm = state.alarm, alarm <= end { return }
+      setAlarm(&state, end)
+    }
+  }
+
+  func headCame(_ descriptor: Int32) { _ = state.withLock { $0.heads.removeValue(forKey: descriptor) } }
+
+  private func setAlarm(_ state: inout State, _ moment: ContinuousClock.Instant) {
+    state.alarm = moment
+    _ = skerry_timer_set(timer, Int64((moment - .now) / .milliseconds(1)) + 1)
+  }
+
+  private func cutLateHeads() {
+    var count: UInt64 = 0
+    _ = read(timer, &count, 8)
+    state.withLock { state in
+      let now = ContinuousClock.now
+      for (descriptor, end) in state.heads where end <= now {
+        shutdown(descriptor, Int32(SHUT_RDWR))
+        state.heads[descriptor] = nil
+      }
+      state.alarm = nil
+      if let next = state.heads.values.min() { setAlarm(&state, next) }
+    }
+  }
+
+  /// Ends the thread.
   func stop() {
     var one: UInt64 = 1
     _ = write(stopEvent, &one, 8)
@@ -54,16 +99,21 @@ final class HangUpWatcher: Sendable {
     var keys = [UInt64](repeating: 0, count: 64)
     while true {
       let count = skerry_epoll_wait(epoll, &keys)
-      if count < 0 && errno != EINTR { break }
+      if count < 0 && errno != EINTR { return }
       for key in keys.prefix(Int(max(0, count))) {
-        if key == 0 {
-          close(epoll)
-          close(stopEvent)
-          return
+        switch key {
+        case Self.stopKey: return
+        case Self.timerKey: cutLateHeads()
+        default: state.withLock { $0.watched.removeValue(forKey: key) }?()
         }
-        let gone = state.withLock { $0.watched.removeValue(forKey: key) }
-        gone?()
       }
     }
   }
+}
+
+/// A thread of the library's own takes no signals, and a write to a closed socket is an error there instead of SIGPIPE.
+func blockSignals() {
+  var all = sigset_t()
+  sigfillset(&all)
+  pthread_sigmask(SIG_BLOCK, &all, nil)
 }

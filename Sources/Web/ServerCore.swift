@@ -16,6 +16,11 @@ final class ServerCore: Sendable {
     self.handler = handler
   }
 
+  deinit { watcher.stop() }
+
+  /// How long a connection may stay without a further whole head.
+  var keepAlive: Duration { configuration.idleTimeout + configuration.headDeadline }
+
   var inFlight: Int { exchanges.withLock(\.count) }
 
   func beginStopping() { stopping.store(true, ordering: .releasing) }
@@ -40,42 +45,75 @@ final class ServerCore: Sendable {
   func begin(_ exchange: Exchange, _ connection: OpaquePointer, method: String) {
     exchange.connection = connection
     exchange.descriptor = skerry_mhd_socket(connection)
+    watcher.headCame(exchange.descriptor)
     exchange.phase = .body
     let headers = fields(of: connection)
-    if let length = headers["Content-Length"].flatMap(UInt64.init), length > UInt64(configuration.maxBody) {
-      refuseBody(exchange)
+    let request = HTTPRequest(
+      method: method, target: exchange.target, headers: headers, peer: peer(of: exchange.descriptor),
+      body: HTTPBody(pipe: exchange.pipe))
+    if let failure = refusal(of: request, headSize: skerry_mhd_header_size(connection)) {
+      refuse(exchange, failure)
       return
     }
     guard admit(exchange) else {
       var failure = HTTPFailure(503, "busy", "Too many requests at the same time.", hint: "Try again in a second.")
       failure.headers["Retry-After"] = "1"
-      exchange.answer(failure.response)
+      refuse(exchange, failure)
       return
     }
-    exchange.counted = true
-    let request = HTTPRequest(
-      method: method, target: exchange.target, headers: headers, peer: peer(of: exchange.descriptor),
-      body: HTTPBody(pipe: exchange.pipe))
     exchange.run(Task { await self.handle(request, exchange) })
   }
 
   /// Takes a piece of the body; returns how many bytes of it remain.
   func take(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) -> Int? {
     exchange.received += UInt64(bytes.count)
-    if exchange.received > UInt64(configuration.maxBody), !exchange.tooLarge { refuseBody(exchange) }
+    if exchange.received > UInt64(configuration.maxBody), !exchange.isRefused {
+      refuse(exchange, .bodyTooLarge(configuration.maxBody))
+    }
     // A client that goes on sending for ever is cut off.
-    if exchange.tooLarge { return exchange.received > UInt64(configuration.maxBody) * 8 ? nil : 0 }
+    if exchange.isRefused { return exchange.received > UInt64(configuration.maxBody) * 8 ? nil : 0 }
+    if exchange.isCancelled { return nil }
     if exchange.hasAnswer { return 0 }
     if exchange.offerOrSleep(Array(bytes)) { return 0 }
     exchange.received -= UInt64(bytes.count)
     return bytes.count
   }
 
-  private func refuseBody(_ exchange: Exchange) {
-    exchange.tooLarge = true
-    let failure = HTTPFailure.bodyTooLarge(configuration.maxBody)
+  /// Answers without the handler, or over its head.
+  private func refuse(_ exchange: Exchange, _ failure: HTTPFailure) {
+    exchange.isRefused = true
     exchange.pipe.finish(throwing: failure)
     exchange.answer(failure.response)
+  }
+
+  /// What a head is refused for before any handler sees it.
+  private func refusal(of request: HTTPRequest, headSize: Int) -> HTTPFailure? {
+    if headSize > configuration.maxHeader {
+      return HTTPFailure(431, "head_too_large", "The request's head is larger than \(configuration.maxHeader) bytes.")
+    }
+    // Two readings of where a request ends are how one is smuggled past a proxy (RFC 9112 §6.3).
+    let lengths = request.headers.values("Content-Length")
+    let encodings = request.headers.values("Transfer-Encoding")
+    if lengths.count > 1 || encodings.count > 1 || (!lengths.isEmpty && !encodings.isEmpty)
+      || lengths.contains(where: { $0.isEmpty || !$0.utf8.allSatisfy { (0x30...0x39).contains($0) } })
+      || encodings.contains(where: { !HTTPHeaders.same($0, "chunked") })
+    {
+      return malformed("The request does not say clearly how long its body is.")
+    }
+    if request.headers.values("Host").count > 1 { return malformed("The request names two hosts.") }
+    if request.path.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) {
+      return malformed("The request's path holds a control character.")
+    }
+    if let length = lengths.first, UInt64(length).map({ $0 > UInt64(configuration.maxBody) }) ?? true {
+      return .bodyTooLarge(configuration.maxBody)
+    }
+    return nil
+  }
+
+  private func malformed(_ message: String) -> HTTPFailure {
+    var failure = HTTPFailure(400, "malformed", message)
+    failure.headers["Connection"] = "close"
+    return failure
   }
 
   private func fields(of connection: OpaquePointer) -> HTTPHeaders {
@@ -98,8 +136,7 @@ final class ServerCore: Sendable {
   private func handle(_ request: HTTPRequest, _ exchange: Exchange) async {
     let deadline = Task {
       try await Task.sleep(for: configuration.requestDeadline)
-      exchange.answer(HTTPFailure(504, "deadline", "The answer was not ready in time.").response)
-      exchange.cancel()
+      exchange.expire(HTTPFailure(504, "deadline", "The answer was not ready in time.").response)
     }
     defer { deadline.cancel() }
     do {

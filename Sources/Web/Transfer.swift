@@ -1,196 +1,251 @@
 internal import CCurl
 import Synchronization
 
-/// One transfer, between the client's thread and the task that waits for it.
-final class Transfer: Sendable {
+/// One request and its answer, between the client's thread and the task that waits.
+///
+/// The easy handle and all that it points at belong to the client's thread; the rest is behind a lock. A continuation is
+/// taken out under the lock and resumed after it, once.
+final class Transfer: @unchecked Sendable {
+  struct Head: Sendable {
+    let status: Int
+    let headers: HTTPHeaders
+  }
+
   private struct State {
-    var status = 0
-    var headers = HTTPHeaders()
-    var headDone = false
-    var headWaiter: CheckedContinuation<(Int, HTTPHeaders), any Error>?
+    var head: Head?
+    var result: Result<Void, HTTPClientError>?
     var pieces: [[UInt8]] = []
-    var size = 0
-    var total = 0
-    var paused = false
-    var finished = false
-    var failure: HTTPClientError?
-    var waiter: CheckedContinuation<[UInt8]?, any Error>?
-    // Upload.
-    var upload: [UInt8] = []
-    var uploadEnded = false
-    var uploadPaused = false
-    var tooLarge = false
+    /// The first piece that nobody has taken yet.
+    var first = 0
+    /// Bytes in `pieces` that nobody has taken yet.
+    var held = 0
+    var isPaused = false
+    var headWaiter: CheckedContinuation<Head, any Error>?
+    var bodyWaiter: CheckedContinuation<[UInt8]?, any Error>?
+    var isCancelled = false
   }
 
-  /// Bytes that wait for the consumer before the connection is no longer read from.
-  static let capacity = 256 * 1024
+  /// Bytes held for a reader that does not keep up, before the peer is made to wait.
+  static let high = 256 * 1024
+  static let low = 64 * 1024
 
-  let id: UInt64
   let request: ClientRequest
+  let collects: Bool
+  let limit: Int
+  private let loop: TransferLoop
   private let state = Mutex(State())
-  private let enqueue: @Sendable (CurlThread.Command) -> Void
+  let upload: Upload?
 
-  init(id: UInt64, request: ClientRequest, enqueue: @escaping @Sendable (CurlThread.Command) -> Void) {
-    self.id = id
+  // The client's thread alone.
+  private(set) var easy: UnsafeMutableRawPointer?
+  private var fields: UnsafeMutablePointer<curl_slist>?
+  private let detail = UnsafeMutablePointer<CChar>.allocate(capacity: Int(CURL_ERROR_SIZE))
+  private var incoming = HTTPHeaders()
+  private var status = 0
+  private var received = 0
+  private var failure: HTTPClientError?
+
+  init(_ request: ClientRequest, collects: Bool, loop: TransferLoop) {
     self.request = request
-    self.enqueue = enqueue
-    if case .bytes(let bytes) = request.body {
-      state.withLock {
-        $0.upload = bytes
-        $0.uploadEnded = true
-      }
-    }
+    self.collects = collects
+    limit = request.maxResponseBytes
+    self.loop = loop
+    detail.initialize(repeating: 0, count: Int(CURL_ERROR_SIZE))
+    if case .stream(let next) = request.body { upload = Upload(next: next) } else { upload = nil }
   }
+
+  deinit { detail.deallocate() }
 
   // MARK: The waiting task
 
-  func head() async throws -> (Int, HTTPHeaders) {
-    try await withTaskCancellationHandler {
-      try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<(Int, HTTPHeaders), any Error>) in
-        let ready = state.withLock { state -> Result<(Int, HTTPHeaders), any Error>? in
-          if state.headDone { return .success((state.status, state.headers)) }
-          if let failure = state.failure { return .failure(failure) }
+  func head() async throws -> Head {
+    try await withCheckedThrowingContinuation { continuation in
+      let now = state.withLock { state -> Result<Head, any Error>? in
+        if let head = state.head { return .success(head) }
+        switch state.result {
+        case .failure(let error): return .failure(error)
+        case .success: return .failure(HTTPClientError.headless)
+        case nil:
           state.headWaiter = continuation
           return nil
         }
-        if let ready { continuation.resume(with: ready) }
       }
-    } onCancel: {
-      cancel()
+      if let now { continuation.resume(with: now) }
     }
   }
 
+  /// The next piece of the body; nil at its end.
   func nextPiece() async throws -> [UInt8]? {
     try await withTaskCancellationHandler {
-      try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<[UInt8]?, any Error>) in
-        let (ready, resume) = state.withLock { state -> (Result<[UInt8]?, any Error>?, Bool) in
-          if !state.pieces.isEmpty {
-            // What has come is handed over in one piece.
-            let all = state.pieces.count == 1 ? state.pieces[0] : state.pieces.reduce(into: []) { $0 += $1 }
-            state.pieces.removeAll(keepingCapacity: true)
-            state.size = 0
-            defer { state.paused = false }
-            return (.success(all), state.paused)
-          }
-          if let failure = state.failure { return (.failure(failure), false) }
-          if state.finished { return (.success(nil), false) }
-          state.waiter = continuation
-          return (nil, false)
-        }
-        if resume { enqueue(.unpause(id)) }
-        if let ready { continuation.resume(with: ready) }
-      }
+      try await waitForPiece()
     } onCancel: {
       cancel()
     }
   }
 
-  func cancel() { enqueue(.cancel(id)) }
+  /// The whole body, for a transfer that collects.
+  func whole() async throws -> [UInt8] { try await waitForPiece() ?? [] }
 
-  /// Hands a piece of the request's body over; nil ends it.
-  func offerUpload(_ piece: [UInt8]?) {
-    let paused = state.withLock { state -> Bool in
-      if let piece { state.upload += piece } else { state.uploadEnded = true }
-      defer { state.uploadPaused = false }
-      return state.uploadPaused
+  private func waitForPiece() async throws -> [UInt8]? {
+    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<[UInt8]?, any Error>) in
+      let (now, unpause) = state.withLock { state -> (Result<[UInt8]?, any Error>?, Bool) in
+        if let now = take(&state) {
+          let unpause = state.isPaused && state.held <= Self.low
+          if unpause { state.isPaused = false }
+          return (now, unpause)
+        }
+        state.bodyWaiter = continuation
+        return (nil, false)
+      }
+      if unpause { loop.enqueue(.unpause(self)) }
+      if let now { continuation.resume(with: now) }
     }
-    if paused { enqueue(.unpause(id)) }
   }
 
-  var uploadBacklog: Int { state.withLock { $0.finished ? 0 : $0.upload.count } }
-  var isFinished: Bool { state.withLock(\.finished) }
+  /// What a reader would get at once; nil when it must wait.
+  private func take(_ state: inout State) -> Result<[UInt8]?, any Error>? {
+    if case .failure(let error) = state.result { return .failure(error) }
+    if state.first < state.pieces.count, !collects || state.result != nil {
+      let piece = state.pieces[state.first]
+      state.pieces[state.first] = []
+      state.first += 1
+      if state.first == state.pieces.count { (state.pieces, state.first) = ([], 0) }
+      state.held -= piece.count
+      return .success(piece)
+    }
+    return state.result == nil ? nil : .success(nil)
+  }
+
+  /// Ends the transfer from outside; waiters get `.cancelled`. Does nothing to one that is over.
+  func cancel() {
+    let first = state.withLock { state -> Bool in
+      defer { state.isCancelled = true }
+      return !state.isCancelled && state.result == nil
+    }
+    guard first else { return }
+    finish(.cancelled)
+    loop.enqueue(.remove(self))
+  }
+
+  /// Sets the result, unless there is one, and lets the waiters go.
+  func finish(_ error: HTTPClientError?) {
+    let (head, body, now) = state.withLock { state in
+      if state.result == nil { state.result = error.map { .failure($0) } ?? .success(()) }
+      defer { (state.headWaiter, state.bodyWaiter) = (nil, nil) }
+      return (state.headWaiter, state.bodyWaiter, state.bodyWaiter == nil ? nil : take(&state))
+    }
+    let failure = error ?? .headless
+    head?.resume(throwing: failure)
+    if let body { body.resume(with: now ?? .success(nil)) }
+    upload?.close()
+  }
 
   // MARK: The client's thread
 
-  func take(_ bytes: UnsafeRawBufferPointer) -> Int {
-    enum Now { case taken, pause, tooLarge }
-    let (now, waiter) = state.withLock { state -> (Now, CheckedContinuation<[UInt8]?, any Error>?) in
-      guard state.total + bytes.count <= request.maxResponseBytes else {
-        state.tooLarge = true
-        return (.tooLarge, nil)
-      }
-      if state.size >= Self.capacity {
-        state.paused = true
-        return (.pause, nil)
-      }
-      state.total += bytes.count
-      if let waiter = state.waiter {
-        state.waiter = nil
-        return (.taken, waiter)
-      }
-      state.pieces.append(Array(bytes))
-      state.size += bytes.count
-      return (.taken, nil)
-    }
-    waiter?.resume(returning: Array(bytes))
-    return switch now {
-    case .taken: bytes.count
-    case .pause: Int(CURL_WRITEFUNC_PAUSE)
-    case .tooLarge: 0
-    }
-  }
-
-  /// One header line, or the status line that begins a head.
-  func takeHeader(_ line: String) {
-    let waiter = state.withLock { state -> (CheckedContinuation<(Int, HTTPHeaders), any Error>, Int, HTTPHeaders)? in
-      if line.hasPrefix("HTTP/") {
-        let words = line.split(separator: " ")
-        state.status = words.count > 1 ? Int(words[1]) ?? 0 : 0
-        state.headers = HTTPHeaders()
-      } else if line.isEmpty {
-        // 1xx heads are followed by the real one.
-        guard state.status >= 200 else { return nil }
-        state.headDone = true
-        if let waiter = state.headWaiter {
-          state.headWaiter = nil
-          return (waiter, state.status, state.headers)
-        }
-      } else if let colon = line.firstIndex(of: ":") {
-        let value = line[line.index(after: colon)...].drop { $0 == " " || $0 == "\t" }
-        state.headers.add(String(line[..<colon]), String(value))
-      }
+  /// The easy handle, ready to be added; nil when the transfer is over already.
+  func begin() -> UnsafeMutableRawPointer? {
+    guard !state.withLock({ $0.isCancelled || $0.result != nil }) else { return nil }
+    guard let easy = curl_easy_init() else {
+      finish(HTTPClientError(code: CURLE_OUT_OF_MEMORY, detail: ""))
       return nil
     }
-    waiter?.0.resume(returning: (waiter?.1 ?? 0, waiter?.2 ?? HTTPHeaders()))
+    self.easy = easy
+    let context = Unmanaged.passUnretained(self).toOpaque()
+    fields = configure(easy, request, detail: detail, context: context)
+    upload?.start(
+      fail: { [weak self] error in self?.uploadFailed(error) },
+      unpause: { [weak self] in
+        if let self { loop.enqueue(.unpause(self)) }
+      })
+    return easy
   }
 
-  func give(_ target: UnsafeMutableRawBufferPointer) -> Int {
-    state.withLock { state in
-      if state.upload.isEmpty {
-        if state.uploadEnded { return 0 }
-        state.uploadPaused = true
-        return Int(CURL_READFUNC_PAUSE)
-      }
-      let count = min(target.count, state.upload.count)
-      state.upload.withUnsafeBytes { target.copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[..<count])) }
-      state.upload.removeFirst(count)
-      return count
+  private func uploadFailed(_ error: any Error) {
+    let known = error as? HTTPClientError
+    finish(known ?? HTTPClientError(kind: .other, message: "the request's body broke off: \(error)"))
+    loop.enqueue(.remove(self))
+  }
+
+  /// libcurl is done with the transfer (`nil`: it was taken away).
+  func ended(_ code: CURLcode?) {
+    let text = String(
+      decoding: UnsafeRawBufferPointer(start: detail, count: Int(CURL_ERROR_SIZE)).prefix { $0 != 0 }, as: UTF8.self)
+    if let easy { curl_easy_cleanup(easy) }
+    if let fields { curl_slist_free_all(fields) }
+    (easy, fields) = (nil, nil)
+    switch code {
+    case nil: finish(.cancelled)
+    case CURLE_OK: finish(nil)
+    case CURLE_FILESIZE_EXCEEDED?: finish(.tooLarge(limit))
+    case .some(let code): finish(failure ?? HTTPClientError(code: code, detail: text))
     }
   }
 
-  func finish(_ failure: HTTPClientError?) {
-    let (head, waiter, error) = state.withLock {
-      state -> (
-        CheckedContinuation<(Int, HTTPHeaders), any Error>?, CheckedContinuation<[UInt8]?, any Error>?,
-        HTTPClientError?
-      ) in
-      guard !state.finished else { return (nil, nil, nil) }
-      state.finished = true
-      var failure = failure
-      if state.tooLarge {
-        let limit = request.maxResponseBytes
-        failure = HTTPClientError(
-          kind: .tooLarge, curlCode: failure?.curlCode ?? 0, message: "the response is larger than \(limit) bytes")
+  /// One header line. Interim answers (1xx) are forgotten; trailers after the body too.
+  func headerLine(_ bytes: UnsafeRawBufferPointer) {
+    var line = bytes[...]
+    while let last = line.last, last == 0x0A || last == 0x0D { line = line.dropLast() }
+    if line.isEmpty {
+      guard status >= 200 else { return }
+      let head = Head(status: status, headers: incoming)
+      let waiter = state.withLock { state -> CheckedContinuation<Head, any Error>? in
+        guard state.head == nil else { return nil }
+        state.head = head
+        defer { state.headWaiter = nil }
+        return state.headWaiter
       }
-      state.failure = failure
-      defer {
-        state.headWaiter = nil
-        state.waiter = nil
-      }
-      return (state.headWaiter, state.waiter, failure)
+      waiter?.resume(returning: head)
+      return
     }
-    let cut = HTTPClientError(kind: .cut, curlCode: 0, message: "the server ended the connection without an answer")
-    head?.resume(throwing: error ?? cut)
-    if let error { waiter?.resume(throwing: error) } else { waiter?.resume(returning: nil) }
+    if line.starts(with: "HTTP/".utf8) {
+      incoming = HTTPHeaders()
+      let code = line.split(separator: 0x20, maxSplits: 2).dropFirst().first
+      status = code.flatMap { Int(String(decoding: $0, as: UTF8.self)) } ?? 0
+      return
+    }
+    guard let colon = line.firstIndex(of: 0x3A) else { return }
+    let value = line[line.index(after: colon)...].drop { $0 == 0x20 || $0 == 0x09 }
+    incoming.add(
+      String(decoding: line[..<colon], as: UTF8.self),
+      String(decoding: value.reversed().drop { $0 == 0x20 || $0 == 0x09 }.reversed(), as: UTF8.self))
+  }
+
+  /// A piece of the body: returns what libcurl's write callback returns.
+  func bodyPiece(_ bytes: UnsafeRawBufferPointer) -> Int {
+    guard bytes.count <= limit - received else {
+      failure = .tooLarge(limit)
+      return 0
+    }
+    enum Step {
+      case taken, pause, gone
+      case hand(CheckedContinuation<[UInt8]?, any Error>)
+    }
+    let step = state.withLock { state -> Step in
+      if state.result != nil { return .gone }
+      if collects {
+        if state.pieces.isEmpty { state.pieces.append([]) }
+        state.pieces[0] += bytes
+        return .taken
+      }
+      if let waiter = state.bodyWaiter {
+        state.bodyWaiter = nil
+        return .hand(waiter)
+      }
+      guard state.held < Self.high else {
+        state.isPaused = true
+        return .pause
+      }
+      state.pieces.append(Array(bytes))
+      state.held += bytes.count
+      return .taken
+    }
+    switch step {
+    case .gone: return 0
+    case .pause: return Int(CURL_WRITEFUNC_PAUSE)
+    case .hand(let waiter): waiter.resume(returning: Array(bytes))
+    case .taken: break
+    }
+    received += bytes.count
+    return bytes.count
   }
 }
