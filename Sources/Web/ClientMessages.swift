@@ -57,9 +57,10 @@ public struct ClientStream: Sendable, AsyncSequence {
 
   public var body: ClientStream { self }
 
-  public struct AsyncIterator: AsyncIteratorProtocol {
-    let hold: TransferHold
-    public mutating func next() async throws -> [UInt8]? { try await hold.transfer.nextPiece() }
+  public final class AsyncIterator: AsyncIteratorProtocol {
+    private let hold: TransferHold
+    init(hold: TransferHold) { self.hold = hold }
+    public func next() async throws -> [UInt8]? { try await hold.transfer.nextPiece() }
   }
 
   public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(hold: hold) }
