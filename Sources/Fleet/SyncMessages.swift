@@ -52,7 +52,7 @@ public struct SyncRequest: Codable, Hashable, Sendable {
   public var audit: AuditHead
   /// How many items wait in the outbox.
   public var outbox: Int
-  /// The engine sandbox's state, `available` or the reason why not.
+  /// The engine sandbox's state: `active`, `off` or `unavailable`.
   public var sandbox: String
 
   public init(

@@ -160,6 +160,7 @@ private func eventually(_ seconds: Double = 5, _ condition: () async throws -> B
   @Test func oneSyncBringsTheModelTheReportAndTheHead() async throws {
     let report: @Sendable () async throws -> JSONValue = { ["report": 1] }
     try await fleet(report: report) { hub, box in
+      _ = try await box.service.syncNow()
       let bytes = ggufFile(seed: 1)
       try hub.publisher.publish(bytes, name: "tiny")
       try hub.release()
@@ -168,7 +169,9 @@ private func eventually(_ seconds: Double = 5, _ condition: () async throws -> B
       let outcome = try await box.service.syncNow(progress: { progress in
         seen.withLock { _ = $0.insert(progress.phase) }
       })
-      // The sync that enrolment began may have done the work already.
+      #expect(outcome.changed)
+      #expect(outcome.activated == ["tiny:1"])
+      #expect(hub.state.withLock { $0.syncs.last?.models.map(\.state) } == ["active"])
       #expect(await box.registry.installed().map(\.state) == [.active])
       #expect(try DurableFile.read(try await box.registry.verifiedPath("tiny")) == bytes)
       #expect(outcome.metadataVersion == 1)
@@ -182,6 +185,20 @@ private func eventually(_ seconds: Double = 5, _ condition: () async throws -> B
       #expect(try await box.service.status().lastSuccess == 1_800_000_000)
       #expect(try box.events("sync").contains("done"))
     }
+  }
+
+  @Test func whoAsksDuringASyncHearsOfItToo() async throws {
+    let (hub, scratch) = (try FakeHub(), try Scratch())
+    try hub.start()
+    try hub.publisher.publish(ggufFile(seed: 1, weights: 8_000_000), name: "tiny")
+    try hub.release()
+    let box = try await SyncBox(scratch: scratch)
+    try await box.service.enroll(token: try hub.token())
+    _ = try await eventually { try await box.service.status().state == "syncing" }
+    let outcome = try await box.service.syncNow()
+    #expect(outcome.activated == ["tiny:1"])
+    await box.close()
+    await hub.stop()
   }
 
   @Test func whenNothingChangedOneRequestIsAll() async throws {

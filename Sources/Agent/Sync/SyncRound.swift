@@ -50,6 +50,11 @@ struct SyncRound: Sendable {
     return outcome
   }
 
+  /// Says once more how the box is, after a sync that changed it, so that the hub's view is not the one before.
+  func tell() async throws {
+    _ = try await client.post("/v1/sync", try await request(), as: SyncResponse.self)
+  }
+
   /// Hands over the audit log's head when it has grown by more than entries that say nothing. A log that the hub can't
   /// accept is told of, and keeps nothing else from being done.
   func pushHead(quiet: UInt64, _ outcome: inout SyncOutcome) async throws {

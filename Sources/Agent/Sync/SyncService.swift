@@ -93,6 +93,8 @@ public actor SyncService {
     let run: Int
     let progress: ProgressHandler?
     let continuation: CheckedContinuation<SyncOutcome, any Error>
+    /// What a sync did that was under way when the caller came; its progress was shown.
+    var earlier: SyncOutcome?
   }
 
   /// Reads what the last run left. Throws `StorageError`.
@@ -256,6 +258,7 @@ public actor SyncService {
       // The hub sees at once what this sync did.
       try await round.pushHead(quiet: 0, &outcome)
       if outcome.isHeadPushed { quiet = 0 }
+      try await round.tell()
     } else {
       quiet += 1
     }
@@ -293,8 +296,9 @@ public actor SyncService {
     try? await tables.setValue("lastError", lastError)
 
     let answered: [Int]
-    if case .ok = event {
+    if case .ok = event, case .success(let outcome) = result {
       answered = waiters.filter { $0.value.run <= number }.map(\.key)
+      for id in waiters.keys where !answered.contains(id) { waiters[id]?.earlier = outcome }
     } else {
       // After a failure the machine waits; whoever asked meanwhile would get the same.
       answered = Array(waiters.keys)
@@ -308,7 +312,10 @@ public actor SyncService {
   }
 
   private func answer(_ ids: [Int], _ result: Result<SyncOutcome, any Error>) {
-    for id in ids { waiters.removeValue(forKey: id)?.continuation.resume(with: result) }
+    for id in ids {
+      guard let waiter = waiters.removeValue(forKey: id) else { continue }
+      waiter.continuation.resume(with: result.map { outcome in waiter.earlier.map(outcome.after) ?? outcome })
+    }
   }
 
   // MARK: status and outbox

@@ -37,6 +37,19 @@ public struct SyncOutcome: Codable, Hashable, Sendable {
   }
 }
 
+extension SyncOutcome {
+  /// What this sync and the one before it did together.
+  func after(_ earlier: SyncOutcome) -> SyncOutcome {
+    var both = self
+    both.changed = changed || earlier.changed
+    both.activated = earlier.activated + activated
+    both.removed = earlier.removed + removed
+    both.fetchedBytes += earlier.fetchedBytes
+    both.uploaded += earlier.uploaded
+    return both
+  }
+}
+
 /// How the sync is doing.
 public struct SyncStatus: Codable, Hashable, Sendable {
   /// `idle`, `syncing`, or `not enrolled`.

@@ -109,6 +109,12 @@ extension HubStore {
           cosigned_at = excluded.cosigned_at
         """, .text(id.hex), SQLValue(size), .blob(request.checkpoint.root.bytes), .text(cosign(request.note).encoded),
         .integer(now))
+      // What the box said of its log when the sync began is older than the head that it shows now.
+      if var state = device.state, state.audit.size < size {
+        state.audit = AuditHead(size: size, root: request.checkpoint.root)
+        try connection.execute(
+          "UPDATE devices SET state = ? WHERE id = ?", .text(try JSONValue(encoding: state).text), .text(id.hex))
+      }
       return .accepted
     }
   }
