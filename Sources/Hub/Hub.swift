@@ -27,7 +27,9 @@ public final class Hub: Sendable {
     var configuration = HTTPServer.Configuration(
       listeners: [.tcp(host: state.configuration.listenHost, port: state.configuration.listenPort)])
     configuration.tls = (state.tlsKeyPEM, state.tlsCertificatePEM)
-    configuration.maxBody = 64 << 20
+    configuration.maxBody = AdminAPI.largestIndex
+    // Before a signature is checked a body is held whole, at most 2 MiB of it: so many at once are affordable.
+    configuration.maxInFlight = 64
     let routes = router
     server = HTTPServer(configuration) { request in try await routes.handle(request) }
     self.state = state
@@ -45,7 +47,9 @@ public final class Hub: Sendable {
       Log.shared.error("an interrupted publication could not be finished", ["reason": "\(error)"])
     }
     await refresh()
-    try server.start()
+    do { try server.start() } catch let error as ListenError {
+      throw HubSetupError.cannotListen(error.description)
+    }
     keeper.withLock {
       $0 = Task { [weak self] in
         while !Task.isCancelled {

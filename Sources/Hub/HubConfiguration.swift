@@ -9,6 +9,7 @@ public enum HubSetupError: Error, Hashable, CustomStringConvertible {
   case badURL(String)
   case badListen(String)
   case badKey(path: String, reason: String)
+  case cannotListen(String)
 
   public var description: String {
     switch self {
@@ -18,6 +19,7 @@ public enum HubSetupError: Error, Hashable, CustomStringConvertible {
     case .badURL(let text): "\(text) is no address of a hub; it looks like https://hub.example:8443"
     case .badListen(let text): "\(text) is no address to listen on; it looks like 127.0.0.1:8443"
     case .badKey(let path, let reason): "\(path): \(reason)"
+    case .cannotListen(let reason): "\(reason); choose another address in hub.json5, or stop who has it"
     }
   }
 }

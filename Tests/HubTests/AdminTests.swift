@@ -13,7 +13,7 @@ import Web
         ("GET", "/status"), ("GET", "/devices"), ("GET", "/devices/x"), ("POST", "/devices/x/assign"),
         ("DELETE", "/devices/x"), ("POST", "/enrollment-tokens"), ("GET", "/online-key"), ("POST", "/repo/missing"),
         ("PUT", "/repo/chunks/x"), ("PUT", "/repo/indexes/x"), ("PUT", "/repo/metadata/1.root.json"),
-        ("POST", "/repo/commit"),
+        ("POST", "/repo/commit"), ("DELETE", "/repo/staged"),
       ]
       for (method, path) in routes {
         let answer = try await hub.send(method, "/admin/v1\(path)", body: method == "GET" ? nil : [])

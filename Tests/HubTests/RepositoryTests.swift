@@ -105,6 +105,17 @@ import Web
     }
   }
 
+  @Test func whatWasStagedByMistakeCanBeDropped() async throws {
+    try await TestHub.with { hub in
+      try await hub.put("99.targets.json", Array("oops".utf8))
+      try await hub.put("2.targets.json", hub.targetsFile(version: 2))
+      #expect(try await hub.commit().status == 422)
+      #expect(try await hub.admin("DELETE", "/repo/staged").status == 204)
+      try await hub.put("2.targets.json", hub.targetsFile(version: 2))
+      #expect(try await hub.commit().json["targets"]?.integer == 2)
+    }
+  }
+
   @Test func metadataComesAfterItsContent() async throws {
     try await TestHub.with { hub in
       let content = try Content()

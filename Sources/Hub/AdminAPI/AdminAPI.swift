@@ -12,6 +12,8 @@ struct AdminAPI: Sendable {
   let repository: Repository
   let files: RepositoryFiles
   let authentication: AdminAuthentication
+  /// An index of this many bytes lists the chunks of about 100 GB.
+  static let largestIndex = 64 << 20
 
   private typealias Action = @Sendable (HTTPRequest, PathParameters) async throws -> HTTPResponse
 
@@ -36,7 +38,8 @@ struct AdminAPI: Sendable {
     on("POST", "/repo/missing") { request, _ in try await missing(request.body.collect(upTo: 8 << 20)) }
     on("PUT", "/repo/chunks/{id}") { request, parameters in
       guard let id = Digest(hex: parameters["id"]) else { throw badName("a chunk's name is its SHA-256") }
-      try files.putChunk(id, await request.body.collect(upTo: RepositoryFiles.largestCompressedChunk))
+      let bytes = try await request.body.collect(upTo: RepositoryFiles.largestCompressedChunk)
+      try await offPool { try files.putChunk(id, bytes) }
       return HTTPResponse.empty(204)
     }
     on("PUT", "/repo/indexes/{digest}") { request, parameters in
@@ -44,7 +47,8 @@ struct AdminAPI: Sendable {
       guard let digest = Digest(hex: name.hasSuffix(".caibx") ? name.dropLast(6) : name[...]) else {
         throw badName("an index's name is its SHA-256")
       }
-      try files.putIndex(digest, await request.body.collect(upTo: 64 << 20))
+      let bytes = try await request.body.collect(upTo: AdminAPI.largestIndex)
+      try await offPool { try files.putIndex(digest, bytes) }
       return HTTPResponse.empty(204)
     }
     on("PUT", "/repo/metadata/{file}") { request, parameters in
@@ -52,7 +56,12 @@ struct AdminAPI: Sendable {
       guard let limit = RepositoryFiles.metadataLimit(name) else {
         throw badName("metadata is called N.root.json, N.targets.json, N.snapshot.json or timestamp.json")
       }
-      try files.stage(name, await request.body.collect(upTo: limit))
+      let bytes = try await request.body.collect(upTo: limit)
+      try await offPool { try files.stage(name, bytes) }
+      return HTTPResponse.empty(204)
+    }
+    on("DELETE", "/repo/staged") { _, _ in
+      try await repository.discard()
       return HTTPResponse.empty(204)
     }
     on("POST", "/repo/commit") { _, _ in
@@ -141,11 +150,11 @@ struct AdminAPI: Sendable {
     return HTTPResponse.json(200, ["token": .string(token.encoded), "expires": .integer(token.expires)])
   }
 
-  private struct ChunkList: Codable { let chunks: [Digest] }
+  private struct ChunkList: Codable, Sendable { let chunks: [Digest] }
 
   private func missing(_ body: [UInt8]) async throws -> HTTPResponse {
     let message = try Decode.message(ChunkList.self, from: body)
-    let absent = message.chunks.filter { !files.hasChunk($0) }
+    let absent = try await offPool { message.chunks.filter { !files.hasChunk($0) } }
     return HTTPResponse.json(200, ["missing": .array(absent.map { .string($0.hex) })])
   }
 }

@@ -15,6 +15,11 @@ public actor Repository {
 
   private let files: RepositoryFiles
   private let onlineKey: SigningKey
+  private let executor = QueueExecutor(label: "skerry.hub.repository")
+  /// Known since the last look or change, so that a sync verifies no metadata.
+  private var current: RepositoryVersions?
+
+  public nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
 
   public init(files: RepositoryFiles, onlineKey: SigningKey) {
     self.files = files
@@ -29,8 +34,15 @@ public actor Repository {
 
   /// The versions that boxes get now; zeros when nothing is published.
   public func versions() throws -> RepositoryVersions {
-    guard let trusted = try published() else { return RepositoryVersions() }
-    return RepositoryVersions(trusted)
+    if let current { return current }
+    let found = try published().map { RepositoryVersions($0) } ?? RepositoryVersions()
+    current = found
+    return found
+  }
+
+  /// Forgets what was uploaded and not committed.
+  public func discard() throws {
+    for name in try files.stagedNames() { try files.unstage(name) }
   }
 
   /// The root that boxes start from.
@@ -65,6 +77,7 @@ public actor Repository {
     guard isSnapshotDue || isDue(timestamp.document, Self.timestampLifetime) else { return false }
     var plan = Plan()
     try finish(&plan, trusted: trusted, targets: targets.document, reuse: isSnapshotDue ? nil : snapshot.document, now)
+    current = nil
     for file in plan.files { try files.publish(file.name, file.bytes) }
     return true
   }
@@ -265,6 +278,7 @@ public actor Repository {
   // MARK: - Writing
 
   private func write(_ plan: Plan) throws {
+    current = nil
     for file in plan.files { try files.publish(file.name, file.bytes) }
     for name in try files.stagedNames() where name != "commit" { try files.unstage(name) }
     try files.unstage("commit")

@@ -76,7 +76,7 @@ struct DeviceAPI: Sendable {
   }
 
   private func outbox(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let signed = try await authentication.authenticate(request, limit: 4 << 20)
+    let signed = try await authentication.authenticate(request, limit: 2 << 20)
     let batch = try Decode.message(OutboxBatch.self, from: signed.body)
     guard batch.items.count <= OutboxBatch.maximumItems else {
       throw HubError(.malformed, "a batch has at most \(OutboxBatch.maximumItems) items")
