@@ -36,9 +36,3 @@ public struct CommandFailure: Error, Equatable, CustomStringConvertible {
   }
   public var description: String { message }
 }
-
-/// The end of a command that has said all there is to say; only the exit status is left to tell.
-public struct QuietExit: Error, Equatable {
-  public let status: ExitStatus
-  public init(_ status: ExitStatus) { self.status = status }
-}

@@ -52,7 +52,6 @@ public enum Program {
       let command = ([invokedName] + error.path).joined(separator: " ")
       fail(error.message, hint: error.hint ?? "see: \(command) --help", status: .usage)
     case let error as CommandFailure: fail(error.message, hint: error.hint, status: error.status)
-    case let error as QuietExit: exit(error.status.rawValue)
     case is CancellationError: exit(128 + SIGINT)
     default: fail("\(error)", status: .failure)
     }

@@ -27,7 +27,6 @@ extension Invocation {
     }
     guard
       let file = command.option("admin-token-file") ?? environment("SKERRY_HUB_ADMIN_TOKEN_FILE")
-        ?? environment("SKERRY_HUB_ADMIN_TOKEN")
     else {
       throw UsageError(
         path: command.path,

@@ -25,9 +25,6 @@ struct Invocation: Sendable {
   func answer(_ value: JSONValue, _ text: () throws -> String) rethrows {
     if json { console.say(value.encodedPretty()) } else { console.say(Array(try text().utf8)) }
   }
-
-  /// A progress bar that stays away where a program reads the answer.
-  func progress() -> ProgressBar { ProgressBar(hidden: json && !Terminal.error.isTTY) }
 }
 
 /// Where words go; tests keep them.

@@ -110,6 +110,33 @@ import Testing
     #expect(throws: UsageError.self) { try parsed.seconds("after") }
   }
 
+  /// Whatever is typed, there is an answer; and what parses is what was declared.
+  @Test func noLineOfWordsIsTooOdd() {
+    let words = [
+      "sail", "anchor", "drop", "help", "", "-", "--", "---", "--=", "-=", "=", "-s", "-qs", "--speed", "--speed=",
+      "--reef=one", "--json", "-h", "--version", "-ü", "--ü=é", "\u{1B}[2J", "x", "\n",
+    ]
+    var state: UInt64 = 20_261_123
+    func random(_ bound: Int) -> Int {
+      state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      return Int(state >> 33) % bound
+    }
+    var parsed = 0
+    for _ in 0..<20_000 {
+      let line = (0..<random(7)).map { _ in words[random(words.count)] }
+      _ = Completion.answer(boat, line)
+      do {
+        let command = try Parser.parse(boat, line)
+        parsed += 1
+        #expect(boat.find(command.path)?.name == command.spec.name)
+        if command.request == .run { #expect(command.spec.subcommands.isEmpty) }
+      } catch {
+        #expect(!error.message.isEmpty)
+      }
+    }
+    #expect(parsed > 100)
+  }
+
   @Test func measuresSlipsOfTheFingers() {
     #expect(Suggestion.distance("", "") == 0)
     #expect(Suggestion.distance("abc", "") == 3)
