@@ -21,6 +21,7 @@ public final class Agent: Sendable {
   private let sync: SyncService
   private let server: HTTPServer
   private let clients: [HTTPClient]
+  private let letGo: @Sendable () -> Void
   private let tasks = Mutex<[Task<Void, Never>]>([])
 
   /// Where the agent listens on TCP; nil where it doesn't.
@@ -102,6 +103,10 @@ public final class Agent: Sendable {
     self.inference = inference
     self.sync = sync
     clients = [hubClient, engineClient]
+    letGo = {
+      runningEngines.clear()
+      syncing.clear()
+    }
 
     // The first record shows that the disk takes records, before anybody is served.
     try await audit("start", "system", ["version": .string(agentVersion), "sandbox": .string(sandbox.state)])
@@ -173,6 +178,7 @@ public final class Agent: Sendable {
     _ = try? await log.append(AuditEvent(kind: "stop", actor: "system"))
     log.close()
     database.close()
+    letGo()
     lock.withLock { $0 = nil }
   }
 

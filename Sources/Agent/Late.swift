@@ -6,6 +6,9 @@ final class Late<Part: Sendable>: Sendable {
 
   func set(_ made: Part) { part.withLock { $0 = made } }
 
+  /// Lets go of it, so that two parts that know each other can both go.
+  func clear() { part.withLock { $0 = nil } }
+
   /// Nil until it is made.
   var value: Part? { part.withLock { $0 } }
 }

@@ -70,19 +70,16 @@ extension AccessControl {
     let record = TokenRecord(
       name: name, digest: token.digest, created: time, createdBy: caller.label,
       expires: expiresInSeconds.map { time.addingReportingOverflow($0).partialValue })
-    try await self.record(
-      "token", caller.label,
-      [
-        "action": "create", "token": .string(name), "roles": .array(roles.map(JSONValue.string)),
-        "expires": record.expires.map(JSONValue.integer) ?? .null,
-      ])
-    do {
-      try await database.write { connection in
+    let fields: [String: JSONValue] = [
+      "action": "create", "token": .string(name), "roles": .array(roles.map(JSONValue.string)),
+      "expires": record.expires.map(JSONValue.integer) ?? .null,
+    ]
+    try await self.record("token", caller.label, fields)
+    try await effect("token", caller, fields) {
+      try await self.database.write { connection in
         try AccessTable.insert(record, connection)
         for binding in bindings { try AccessTable.insert(binding, connection) }
       }
-    } catch StorageError.constraint {
-      throw AccessFailure.tokenExists(name)
     }
     state.withLock { state in
       state.tokens[record.digest] = record
@@ -108,8 +105,11 @@ extension AccessControl {
     if remaining.administrators.isEmpty, let binding = policy.administrators.first {
       throw AccessFailure.lastAdministrator(role: binding.role, subject: binding.subject)
     }
-    try await record("token", caller.label, ["action": "revoke", "token": .string(name)])
-    try await database.write { try AccessTable.deleteToken(name, $0) }
+    let fields: [String: JSONValue] = ["action": "revoke", "token": .string(name)]
+    try await record("token", caller.label, fields)
+    try await effect("token", caller, fields) {
+      try await self.database.write { try AccessTable.deleteToken(name, $0) }
+    }
     state.withLock { state in
       state.tokens[token.digest] = nil
       state.stored.removeAll { $0.subject == subject }
@@ -143,10 +143,22 @@ extension AccessControl {
     _ action: String, _ binding: Binding, by caller: Caller,
     _ write: @escaping @Sendable (Connection) throws -> Void
   ) async throws {
-    try await record(
-      "role", caller.label,
-      ["action": .string(action), "role": .string(binding.role), "subject": .string(binding.subject)])
-    try await database.write(write)
+    let fields: [String: JSONValue] = [
+      "action": .string(action), "role": .string(binding.role), "subject": .string(binding.subject),
+    ]
+    try await record("role", caller.label, fields)
+    try await effect("role", caller, fields) { try await self.database.write(write) }
+  }
+
+  /// Does what is on record. If it can't be done, the log says that too, if it can.
+  private func effect(
+    _ kind: String, _ caller: Caller, _ fields: [String: JSONValue], _ body: () async throws -> Void
+  ) async throws {
+    do { try await body() } catch {
+      let failed = fields.merging(["outcome": "failed", "reason": .string("\(error)")]) { _, new in new }
+      try? await record(kind, caller.label, failed)
+      throw error
+    }
   }
 
   private func refresh() throws {
