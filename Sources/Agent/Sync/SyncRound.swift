@@ -43,15 +43,16 @@ struct SyncRound: Sendable {
     try await models(answer, &outcome)
     outcome.metadataVersion = await registry.trusted?.timestampVersion ?? 0
 
-    if outcome.changed || answer.wants.contains(SyncResponse.report) {
-      try await queueReport()
-      outcome.uploaded += try await flush()
-    }
+    outcome.isReportDue = outcome.changed || answer.wants.contains(SyncResponse.report)
     return outcome
   }
 
-  /// Says once more how the box is, after a sync that changed it, so that the hub's view is not the one before.
-  func tell() async throws {
+  /// After a sync that changed the box: its head with the record of that sync, a report, and how it is now, so that
+  /// the hub's view is not the one before.
+  func tell(_ outcome: inout SyncOutcome) async throws {
+    try await pushHead(quiet: 0, &outcome)
+    try await queueReport()
+    outcome.uploaded += try await flush()
     _ = try await client.post("/v1/sync", try await request(), as: SyncResponse.self)
   }
 

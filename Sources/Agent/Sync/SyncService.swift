@@ -254,11 +254,12 @@ public actor SyncService {
     var outcome = try await round.run(quiet: quiet)
     if outcome.isHeadPushed { quiet = 0 }
     try await record(outcome, hub: hub)
-    if outcome.changed {
-      // The hub sees at once what this sync did.
-      try await round.pushHead(quiet: 0, &outcome)
+    // Before the report, which tells of it.
+    await succeeded(outcome)
+    if outcome.isReportDue {
+      outcome.isHeadPushed = false
+      try await round.tell(&outcome)
       if outcome.isHeadPushed { quiet = 0 }
-      try await round.tell()
     } else {
       quiet += 1
     }
@@ -281,19 +282,16 @@ public actor SyncService {
     let event: SyncMachine.Outcome
     switch result {
     case .success(let outcome):
-      lastSuccess = surroundings.now()
-      lastError = outcome.failures.isEmpty ? nil : outcome.failures.map(\.message).joined(separator: "; ")
+      await succeeded(outcome)
       event = outcome.failures.isEmpty ? .ok : .transient
       Log.shared.info(
         "synced", ["changed": "\(outcome.changed)", "activated": outcome.activated.joined(separator: " ")])
     case .failure(let error):
       lastError = "\(error)"
+      await keepStatus()
       event = SyncError.outcome(of: error)
       Log.shared.warning("the sync failed", ["reason": "\(error)"])
     }
-    // What the status says survives a restart; a disk that refuses it has been told of elsewhere.
-    try? await tables.setValue("lastSuccess", lastSuccess.map(String.init))
-    try? await tables.setValue("lastError", lastError)
 
     let answered: [Int]
     if case .ok = event, case .success(let outcome) = result {
@@ -305,6 +303,18 @@ public actor SyncService {
     }
     answer(answered.sorted(), result)
     feed(.syncFinished(event))
+  }
+
+  private func succeeded(_ outcome: SyncOutcome) async {
+    lastSuccess = surroundings.now()
+    lastError = outcome.failures.isEmpty ? nil : outcome.failures.map(\.message).joined(separator: "; ")
+    await keepStatus()
+  }
+
+  /// What the status says survives a restart; a disk that refuses it has been told of elsewhere.
+  private func keepStatus() async {
+    try? await tables.setValue("lastSuccess", lastSuccess.map(String.init))
+    try? await tables.setValue("lastError", lastError)
   }
 
   private func report(_ progress: SyncProgress) {

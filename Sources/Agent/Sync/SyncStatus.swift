@@ -29,6 +29,8 @@ public struct SyncOutcome: Codable, Hashable, Sendable {
 
   /// The audit log's head went up.
   var isHeadPushed = false
+  /// The hub is to get a report.
+  var isReportDue = false
 
   public init() {}
 
