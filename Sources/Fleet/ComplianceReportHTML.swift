@@ -198,7 +198,8 @@ extension ComplianceReport {
     }
   }
 
-  private static let style = """
+  /// The page's one style sheet, for a server that allows it by its digest.
+  public static let style = """
     :root{color-scheme:light dark;--line:#8884;--critical:#b3261e;--warning:#8a5a00;--notice:#33608a}
     @media(prefers-color-scheme:dark){:root{--critical:#ff8a80;--warning:#ffca6a;--notice:#9ccaff}}
     body{font:16px/1.5 system-ui,sans-serif;margin:0}main{max-width:62rem;margin:0 auto;padding:1.5rem}

@@ -40,7 +40,7 @@ import Trust
         ReportedModel(
           name: "smollm2-135m-instruct", version: "1", sha256: String(repeating: "a", count: 64), state: "active")
       ], repository: RepositoryVersions(root: 1, timestamp: 1, snapshot: 1, targets: 1),
-      audit: AuditHead(size: 12345, root: Digest(of: [])), outbox: 0, sandbox: "available")
+      audit: AuditHead(size: 12345, root: Digest(of: [])), outbox: 0, sandbox: "active")
     #expect(try JSONValue(encoding: request).encoded().count < 1024)
     #expect(try JSONValue(encoding: request).decoded(as: SyncRequest.self) == request)
   }

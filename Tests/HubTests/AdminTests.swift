@@ -115,6 +115,40 @@ import Web
     }
   }
 
+  @Test func aBoxsReportReadsAsOnTheBox() async throws {
+    try await TestHub.with { hub in
+      let device = try await ScriptedDevice.enrolled(hub)
+      let report = ComplianceReport(
+        generatedAt: 1_795_651_200,
+        device: ComplianceReport.Device(
+          id: device.id.hex, name: "<i>07", version: "0.1.0", key: "k", isEnrolled: true, hub: hub.base,
+          uptimeSeconds: 1, diskFree: 1),
+        models: [], roles: [], tokens: [],
+        audit: ComplianceReport.Audit(
+          size: 1, root: Digest(of: []), head: "", cosignedSize: 0, cosignedAt: nil, witness: nil,
+          hashesRebuiltFrom: nil),
+        repository: ComplianceReport.Repository(versions: [:], expires: [:]),
+        sync: ComplianceReport.Sync(lastSuccess: nil, lastError: nil, outbox: 0),
+        sandbox: ComplianceReport.Sandbox(mode: "required", isActive: true, reason: nil))
+      let item = OutboxItem(
+        id: OutboxItem.newID(), kind: OutboxItem.report, priority: 0, created: 1,
+        body: try JSONValue(encoding: report.signed(by: device.key, keyID: "k")))
+      #expect(try await hub.dashboard("/devices/\(device.id)/report").status == 404)
+      #expect(try await device.post("/v1/outbox", OutboxBatch(items: [item])).status == 200)
+      _ = try await device.post("/v1/sync", device.syncRequest())
+      let page = try await hub.dashboard("/devices/\(device.id)/report")
+      #expect(page.status == 200)
+      #expect(page.text.contains("Compliance report of &lt;i&gt;07"))
+      #expect(page.text == report.html())
+      #expect(try await hub.send("GET", "/devices/\(device.id)/report").status == 401)
+      // The disk is the box's to tell of; that it synced, the hub knows better.
+      let findings = try await hub.admin("GET", "/devices/\(device.id)").json["findings"]?.array ?? []
+      let texts = findings.compactMap { $0["text"]?.string }
+      #expect(texts.contains { $0.contains("disk") || $0.contains("room") || $0.contains("space") })
+      #expect(!texts.contains { $0.contains("never synced") })
+    }
+  }
+
   @Test func aBoxsWordsStayWords() async throws {
     try await TestHub.with { hub in
       let evil = "<script>alert(1)</script>"

@@ -108,7 +108,7 @@ import Web
           "id": "x", "severity": "critical", "subject": "box:x", "message": .string(text), "remedy": "Mend it.",
         ]
         let payload = JSONValue.object(["findings": [finding, 7]]).encoded()
-        let envelope = DSSEEnvelope.sign(payload: payload, type: "application/json", key: key, keyID: "k")
+        let envelope = DSSEEnvelope.sign(payload: payload, type: ComplianceReport.payloadType, key: key, keyID: "k")
         let item = OutboxItem(
           id: OutboxItem.newID(), kind: OutboxItem.report, priority: 0, created: 1,
           body: try JSONValue(encoding: envelope))

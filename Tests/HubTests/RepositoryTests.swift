@@ -258,7 +258,8 @@ import Web
         #expect(answer.status == 200, "\(odd)")
       }
       for path in ["..%2F..%2Fhub.json5", "1.root.json%00", "2.root.json", "x"] {
-        #expect(try await hub.send("GET", "/repo/metadata/\(path)").status == 404, "\(path)")
+        let status = try await hub.send("GET", "/repo/metadata/\(path)").status
+        #expect(status == 404 || status == 400, "\(path): \(status)")
       }
     }
   }

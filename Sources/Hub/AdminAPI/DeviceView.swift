@@ -63,10 +63,18 @@ public struct DeviceView: Sendable {
     return found + reported(report)
   }
 
-  /// The findings in the box's own report; what another version writes there is left out.
+  /// What the hub sees for itself, and fresher: a report that came in a sync was made before that sync had ended.
+  private static let firstHand: Set = [
+    "not-enrolled", "never-synced", "sync-overdue", "audit-never-cosigned", "audit-uncosigned-tail", "model-corrupt",
+    "engine-unsandboxed",
+  ]
+
+  /// The other findings in the box's own report; what another version writes there is left out.
   private static func reported(_ report: StoredReport) -> [Finding] {
     (report.body["findings"]?.array ?? []).prefix(50).compactMap { value in
-      guard let finding = try? value.decoded(as: ComplianceFinding.self) else { return nil }
+      guard let finding = try? value.decoded(as: ComplianceFinding.self), !firstHand.contains(finding.id) else {
+        return nil
+      }
       let severity: Finding.Severity =
         switch finding.severity {
         case .critical: .critical

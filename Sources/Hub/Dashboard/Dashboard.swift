@@ -11,6 +11,7 @@ struct Dashboard: Sendable {
   let authentication: AdminAuthentication
 
   func add(to router: inout Router) {
+    addReport(to: &router)
     router.on(
       "GET", "/",
       handler: Answers.wrap { request, _ in
@@ -38,6 +39,21 @@ struct Dashboard: Sendable {
       })
   }
 
+  /// The report as the box's own page would show it.
+  private func addReport(to router: inout Router) {
+    router.on(
+      "GET", "/devices/{id}/report",
+      handler: Answers.wrap { request, parameters in
+        try await answer(request) { now in
+          guard let id = DeviceID(parameters["id"]), let report = try await state.store.report(id),
+            let readable = try? report.body.decoded(as: ComplianceReport.self)
+          else { return (404, DashboardPages.message("No report", "None has come that can be shown.", now: now)) }
+          // Its page escapes what it shows (see `ComplianceReport.html`).
+          return (200, HTML(stringLiteral: readable.html()))
+        }
+      })
+  }
+
   private func answer(
     _ request: HTTPRequest, _ page: (Int64) async throws -> (status: Int, page: HTML)
   ) async throws -> HTTPResponse {
@@ -51,13 +67,14 @@ struct Dashboard: Sendable {
     response.headers["Content-Type"] = "text/html; charset=utf-8"
     if !known { response.headers["WWW-Authenticate"] = "Basic realm=\"Skerry hub\", charset=\"UTF-8\"" }
     response.headers["Content-Security-Policy"] =
-      "default-src 'none'; style-src 'sha256-\(Self.styleHash)'; base-uri 'none'; form-action 'none'; "
-      + "frame-ancestors 'none'"
+      "default-src 'none'; style-src \(Self.styles); base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["Cache-Control"] = "no-store"
     return response
   }
 
-  private static let styleHash = Base64.encode(Digest(of: Array(DashboardStyle.sheet.utf8)).bytes)
+  /// The digests of the dashboard's style sheet and of the report's: no other style applies, whatever a page holds.
+  private static let styles = [DashboardStyle.sheet, ComplianceReport.style]
+    .map { "'sha256-\(Base64.encode(Digest(of: Array($0.utf8)).bytes))'" }.joined(separator: " ")
 }

@@ -62,7 +62,7 @@ enum DashboardPages {
         """
         <h2>Report</h2><p class="\(report.isSigned ? "good" : "critical")">\
         \(report.isSigned ? "Signed with the box's key" : "Not signed with the box's key"), \
-        received \(time(report.receivedAt, now)).</p>\
+        received \(time(report.receivedAt, now)). <a href="/devices/\(device.id.hex)/report">Read it</a>.</p>\
         <pre>\(String(decoding: report.body.encodedPretty(), as: UTF8.self))</pre>
         """
       } ?? "<h2>Report</h2><p class=\"dim\">None has come yet.</p>"

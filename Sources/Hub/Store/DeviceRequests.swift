@@ -86,6 +86,7 @@ extension HubStore {
   /// A report out of its DSSE envelope, and whether the box's key signed it; anything else is kept as it came.
   private static func openReport(_ body: String, key: VerifyingKey) -> (body: String, signed: Bool) {
     guard let value = try? JSONValue(parsing: body.utf8), let envelope = try? value.decoded(as: DSSEEnvelope.self),
+      envelope.payloadType == ComplianceReport.payloadType,
       let payload = envelope.verifiedPayload(key: key), let report = try? JSONValue(parsing: payload)
     else { return (body, false) }
     return (report.text, true)
