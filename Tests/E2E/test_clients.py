@@ -141,7 +141,7 @@ def test_broken_http_does_not_hurt(box):
 
 
 def engine_busy(box):
-    return any(e.get("active", 0) > 0 for e in box.status()["engines"])
+    return any(e.get("requests", 0) > 0 for e in box.status()["engines"])
 
 
 @pytest.mark.parametrize("stream", [True, False])
