@@ -257,6 +257,7 @@ def report():
 def hub_returns():
     box, hub = demo.box, demo.hub
     before = box.status()["sync"]["lastSuccess"]
+    wait_for("the agent knows that the hub is away", lambda: box.status()["sync"]["reachable"] is False, 10)
     hub.start()
     started = time.monotonic()
     wait_for("the agent notices the hub by itself", lambda: box.status()["sync"]["reachable"] is True, 5)

@@ -55,7 +55,7 @@ public struct AgentConfiguration: Sendable, Hashable {
   }
 
   public struct Sync: Sendable, Hashable {
-    /// How often the hub is looked for while it can't be reached.
+    /// How often to look whether the hub can be reached.
     public var probeSeconds = 4
     /// How often to sync while it can.
     public var intervalSeconds = 900

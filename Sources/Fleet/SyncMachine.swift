@@ -2,8 +2,7 @@
 ///
 /// The owner keeps two timers, one for the next probe and one for the next scheduled sync; `probeAfter` and
 /// `scheduleAfter` each replace theirs. When the probe's timer ends the owner asks the hub for a sign of life and
-/// feeds back `probeSucceeded` or `probeFailed`; it gives a probe up soon enough that the next one starts within
-/// five seconds of the last.
+/// feeds back `probeSucceeded` or `probeFailed`.
 public struct SyncMachine: Hashable, Sendable {
   public enum Outcome: Hashable, Sendable {
     case ok
@@ -36,10 +35,9 @@ public struct SyncMachine: Hashable, Sendable {
 
   public enum Reachability: Hashable, Sendable { case unknown, up, down }
 
-  /// Seconds between probes while the hub is out of reach; at most 5.
+  /// Seconds between probes: while the hub is out of reach, so that its return is noticed, and while it is there, so
+  /// that its absence is.
   public let probeSeconds: Double
-  /// Seconds between probes while it is there, so that its absence gets noticed.
-  public let idleProbeSeconds: Double
   /// Seconds between scheduled syncs, spread by a tenth either way.
   public let intervalSeconds: Double
 
@@ -50,11 +48,10 @@ public struct SyncMachine: Hashable, Sendable {
   private var backoff: Backoff
 
   public init(
-    probeSeconds: Double = 4, idleProbeSeconds: Double = 15, intervalSeconds: Double = 900,
+    probeSeconds: Double = 4, intervalSeconds: Double = 900,
     backoff: Backoff = Backoff(base: 4, cap: 300)
   ) {
-    self.probeSeconds = min(max(probeSeconds, 0.1), 5)
-    self.idleProbeSeconds = max(idleProbeSeconds, 0.1)
+    self.probeSeconds = max(probeSeconds, 0.1)
     self.intervalSeconds = max(intervalSeconds, 1)
     self.backoff = backoff
   }
@@ -72,7 +69,7 @@ public struct SyncMachine: Hashable, Sendable {
     case .probeSucceeded:
       let wasUp = reachability == .up
       reachability = .up
-      return (wasUp ? [] : start()) + [.probeAfter(idleProbeSeconds)]
+      return (wasUp ? [] : start()) + [.probeAfter(probeSeconds)]
     case .probeFailed:
       reachability = .down
       return [.probeAfter(probeSeconds)]
@@ -105,18 +102,18 @@ public struct SyncMachine: Hashable, Sendable {
     case .ok:
       backoff.reset()
       reachability = .up
-      return (again ? start() : []) + [.probeAfter(idleProbeSeconds), .scheduleAfter(interval(random))]
+      return (again ? start() : []) + [.probeAfter(probeSeconds), .scheduleAfter(interval(random))]
     case .unreachable:
       reachability = .down
       return [.probeAfter(probeSeconds), .scheduleAfter(interval(random))]
     case .transient:
       // It answers, so probing tells nothing; wait longer each time.
       reachability = .up
-      return [.probeAfter(idleProbeSeconds), .scheduleAfter(backoff.next(random: random))]
+      return [.probeAfter(probeSeconds), .scheduleAfter(backoff.next(random: random))]
     case .permanent:
       backoff.reset()
       reachability = .up
-      return [.probeAfter(idleProbeSeconds), .scheduleAfter(interval(random))]
+      return [.probeAfter(probeSeconds), .scheduleAfter(interval(random))]
     }
   }
 

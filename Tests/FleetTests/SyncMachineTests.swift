@@ -28,7 +28,7 @@ extension Backoff {
 
 @Suite struct SyncMachineTests {
   private func machine() -> SyncMachine {
-    SyncMachine(probeSeconds: 4, idleProbeSeconds: 15, intervalSeconds: 900, backoff: Backoff(base: 4, cap: 300))
+    SyncMachine(probeSeconds: 4, intervalSeconds: 900, backoff: Backoff(base: 4, cap: 300))
   }
 
   /// A machine that has reached the hub and finished a sync.
@@ -43,9 +43,9 @@ extension Backoff {
   @Test func startsWithAProbeAndSyncsWhenItSucceeds() {
     var machine = machine()
     #expect(machine.handle(.started) == [.probeAfter(0), .scheduleAfter(900)])
-    #expect(machine.handle(.probeSucceeded) == [.startSync, .probeAfter(15)])
-    #expect(machine.handle(.syncFinished(.ok)) == [.probeAfter(15), .scheduleAfter(900)])
-    #expect(machine.handle(.probeSucceeded) == [.probeAfter(15)])
+    #expect(machine.handle(.probeSucceeded) == [.startSync, .probeAfter(4)])
+    #expect(machine.handle(.syncFinished(.ok)) == [.probeAfter(4), .scheduleAfter(900)])
+    #expect(machine.handle(.probeSucceeded) == [.probeAfter(4)])
   }
 
   @Test func aHubThatComesBackIsSyncedWithAtOnce() {
@@ -53,16 +53,27 @@ extension Backoff {
     #expect(machine.handle(.requested) == [.startSync])
     #expect(machine.handle(.syncFinished(.unreachable)) == [.probeAfter(4), .scheduleAfter(900)])
     #expect(machine.handle(.probeFailed) == [.probeAfter(4)])
-    #expect(machine.handle(.probeSucceeded) == [.startSync, .probeAfter(15)])
+    #expect(machine.handle(.probeSucceeded) == [.startSync, .probeAfter(4)])
   }
 
-  @Test(arguments: [0.0, 4, 5, 60, .infinity])
-  func probesAtLeastEveryFiveSecondsWhileTheHubIsAway(asked: Double) {
+  @Test(arguments: [1.0, 4, 60])
+  func probesAsOftenAsItIsTold(asked: Double) {
     var machine = SyncMachine(probeSeconds: asked)
     _ = machine.handle(.started)
-    for event in [SyncMachine.Event.probeFailed, .probeFailed, .linkDown, .scheduleDue, .probeFailed] {
-      for case .probeAfter(let seconds) in machine.handle(event) { #expect(seconds > 0 && seconds <= 5) }
+    var waits: [Double] = []
+    for event in [
+      SyncMachine.Event.probeFailed, .linkDown, .scheduleDue, .probeFailed, .probeSucceeded, .probeSucceeded,
+    ] {
+      for case .probeAfter(let seconds) in machine.handle(event) { waits.append(seconds) }
     }
+    #expect(waits == [asked, asked, asked, asked, asked])
+  }
+
+  @Test func aHubThatWentAwayUnseenIsMissedByTheNextProbe() {
+    var machine = settled()
+    #expect(machine.handle(.probeFailed) == [.probeAfter(4)])
+    #expect(machine.reachability == .down)
+    #expect(machine.handle(.probeSucceeded) == [.startSync, .probeAfter(4)])
   }
 
   @Test func noTwoSyncsAtATime() {
@@ -89,7 +100,7 @@ extension Backoff {
     #expect(machine.handle(.requested) == [])
     #expect(machine.handle(.requested) == [])
     #expect(machine.handle(.syncFinished(.ok)).first == .startSync)
-    #expect(machine.handle(.syncFinished(.ok)) == [.probeAfter(15), .scheduleAfter(900)])
+    #expect(machine.handle(.syncFinished(.ok)) == [.probeAfter(4), .scheduleAfter(900)])
   }
 
   @Test func aFailedSyncTakesTheWaitingRequestWithIt() {
@@ -119,7 +130,7 @@ extension Backoff {
   @Test func whatCannotGetBetterWaitsForTheSchedule() {
     var machine = settled()
     _ = machine.handle(.requested)
-    #expect(machine.handle(.syncFinished(.permanent)) == [.probeAfter(15), .scheduleAfter(900)])
+    #expect(machine.handle(.syncFinished(.permanent)) == [.probeAfter(4), .scheduleAfter(900)])
   }
 
   @Test func outOfReachTheScheduleTriesNothing() {
