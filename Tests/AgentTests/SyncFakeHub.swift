@@ -266,7 +266,8 @@ final class SyncBox: Sendable {
 
   init(
     scratch: Scratch? = nil, probeSeconds: Double = 0.2, intervalSeconds: Double = 900,
-    report: (@Sendable () async throws -> JSONValue)? = nil
+    report: (@Sendable () async throws -> JSONValue)? = nil,
+    network: (@Sendable () throws -> AsyncStream<Void>)? = nil
   ) async throws {
     let scratch = try scratch ?? Scratch()
     self.scratch = scratch
@@ -283,7 +284,9 @@ final class SyncBox: Sendable {
       configuration: .init(
         stateDirectory: scratch.path, name: "box", agentVersion: "0.1", probeSeconds: probeSeconds,
         intervalSeconds: intervalSeconds),
-      surroundings: .init(sandbox: { "available" }, report: report, network: nil, now: { 1_800_000_000 }),
+      surroundings: .init(
+        sandbox: { "active" }, report: report, network: network,
+        now: { 1_800_000_000 }),
       identity: identity, database: database, registry: registry, log: log, http: http)
   }
 
