@@ -30,6 +30,8 @@ struct HubCommands {
     } catch let error as HubError {
       throw failure(error)
     } catch let error as HubSetupError {
+      // An address that is taken or not there yet may be free later: systemd starts again after it, not after 78.
+      if case .cannotListen = error { throw CommandFailure(error.description, status: .tryLater) }
       throw CommandFailure(error.description, status: .configuration)
     } catch let error as InstanceLock.Failure {
       throw CommandFailure(error.description, status: .tryLater)

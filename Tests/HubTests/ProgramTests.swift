@@ -99,6 +99,15 @@ import Web
       #expect(try await post(again, items, 100).code == "stale_sequence")
       let reply: OutboxReply = try await post(again, items, 101).json.decoded()
       #expect(reply.accepted == items.map(\.id))
+      // Another hub on the same address: one that may work later.
+      let rival = scratch()
+      defer { try? FileManager.default.removeItem(atPath: rival) }
+      let made = try await run(
+        ["init", "--state", rival, "--url", "https://127.0.0.1:9", "--listen", "127.0.0.1:\(again)"])
+      #expect(made.status == 0)
+      let late = try await run(["serve", "--state", rival])
+      #expect(late.status == 75)
+      #expect(late.said.contains("can't listen on 127.0.0.1:\(again)"))
       kill(second.pid, SIGTERM)
       #expect(await second.wait() == .exited(0))
       await client.close()

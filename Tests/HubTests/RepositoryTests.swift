@@ -242,6 +242,24 @@ import Web
     }
   }
 
+  @Test func aTargetMayBeAWholeFile() async throws {
+    try await TestHub.with { hub in
+      let bytes = Array("a small file".utf8)
+      let target = TUFTarget(path: "notes/about.txt", length: UInt64(bytes.count), sha256: Digest(of: bytes))
+      try await hub.put("2.targets.json", hub.targetsFile(version: 2, [target]))
+      #expect(try await hub.commit().status == 409)
+      let folder = hub.directory + "/repo/targets/notes"
+      try DurableFile.makeDirectory(folder)
+      try DurableFile.replace("\(folder)/\(target.sha256.hex).about.txt", with: bytes)
+      #expect(try await hub.commit().status == 200)
+      #expect(try await hub.send("GET", "/repo/targets/notes/\(target.sha256.hex).about.txt").body == bytes)
+      for path in ["..%2F..%2Fhub.json5", "notes", "notes/", "../../hub.json5", "notes/..%2f..%2f..%2fhub.json5"] {
+        let answer = try await hub.send("GET", "/repo/targets/\(path)")
+        #expect(answer.status == 404 || answer.status == 400, "\(path): \(answer.status)")
+      }
+    }
+  }
+
   @Test func rangesAreServed() async throws {
     try await TestHub.with { hub in
       let whole = try await hub.send("GET", "/repo/metadata/1.root.json").body

@@ -201,7 +201,7 @@ public actor Repository {
         let parts = target.path.split(separator: "/", omittingEmptySubsequences: false)
         let name = (parts.dropLast().map(String.init) + ["\(target.sha256.hex).\(parts.last ?? "")"])
           .joined(separator: "/")
-        guard let path = files.targetPath(name), DurableFile.size(path) == target.length else {
+        guard let path = files.targetPath(name), RepositoryFiles.size(path) == target.length else {
           throw HubError(.conflict, "the target \(target.path) has no chunk index and no file in targets/")
         }
       }

@@ -58,6 +58,13 @@ public struct RepositoryFiles: Sendable {
     RepositoryFiles.isPlain(path) ? "\(directory)/targets/\(path)" : nil
   }
 
+  /// The size of a regular file in bytes; nil for anything else, such as a folder.
+  static func size(_ path: String) -> UInt64? {
+    var status = stat()
+    guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { return nil }
+    return UInt64(status.st_size)
+  }
+
   /// A relative path that stays where it is put.
   static func isPlain(_ path: String) -> Bool {
     path.utf8.count <= 512

@@ -1,7 +1,6 @@
 import Fleet
 import Host
 import Models
-import Storage
 import Trust
 import Web
 
@@ -11,6 +10,7 @@ struct RepositoryRoutes: Sendable {
   let files: RepositoryFiles
 
   func add(to router: inout Router) {
+    addTargets(to: &router)
     router.on(
       "GET", "/repo/metadata/{file}",
       handler: Answers.wrap { request, parameters in
@@ -37,12 +37,22 @@ struct RepositoryRoutes: Sendable {
       })
   }
 
+  /// Targets as whole files, for those that have no chunk index (TUF, consistent snapshots: `DIGEST.NAME`).
+  private func addTargets(to router: inout Router) {
+    router.on(
+      "GET", "/repo/targets/{path...}",
+      handler: Answers.wrap { request, parameters in
+        guard let path = files.targetPath(parameters["path"]) else { throw missing(request) }
+        return try file(request, path, "application/octet-stream", isFixed: true)
+      })
+  }
+
   private func missing(_ request: HTTPRequest) -> HubError {
     HubError(.notFound, "the repository has no \(request.path)")
   }
 
   private func file(_ request: HTTPRequest, _ path: String, _ type: String, isFixed: Bool) throws -> HTTPResponse {
-    guard let size = DurableFile.size(path) else { throw missing(request) }
+    guard let size = RepositoryFiles.size(path) else { throw missing(request) }
     let range: ByteRange?
     switch ByteRange.parse(request.headers["range"], size: size) {
     case .whole: range = nil
