@@ -1,7 +1,8 @@
 import Synchronization
 
 /// A request's body as it arrives, in bounded memory: when its buffer is full, the connection is not read from.
-/// One consumer.
+/// One consumer, which reads before the handler returns its response: what is left then is thrown away, and reading it
+/// throws `BodyDiscarded`.
 public struct HTTPBody: Sendable, AsyncSequence {
   public typealias Element = [UInt8]
   let pipe: BytePipe
@@ -33,6 +34,12 @@ public struct HTTPBody: Sendable, AsyncSequence {
   }
 }
 
+/// The body was asked for after the response.
+public struct BodyDiscarded: Error, CustomStringConvertible {
+  public init() {}
+  public var description: String { "the request's body must be read before the handler returns its response" }
+}
+
 extension HTTPFailure {
   static func bodyTooLarge(_ limit: Int) -> HTTPFailure {
     HTTPFailure(413, "body_too_large", "The request's body is larger than the \(limit) bytes that are taken here.")
@@ -50,6 +57,8 @@ final class BytePipe: Sendable {
     /// Called once when there is room again, after an offer was refused.
     var onRoom: (@Sendable () -> Void)?
     var discarding = false
+    /// Bytes were thrown away, or will be.
+    var isLossy = false
   }
 
   private let state = Mutex(State())
@@ -94,6 +103,7 @@ final class BytePipe: Sendable {
   func discard() {
     let onRoom = state.withLock { state -> (@Sendable () -> Void)? in
       state.discarding = true
+      state.isLossy = state.isLossy || !state.finished || !state.pieces.isEmpty
       state.pieces = []
       state.size = 0
       defer { state.onRoom = nil }
@@ -121,6 +131,7 @@ final class BytePipe: Sendable {
             return .piece(piece, state.onRoom)
           }
           if let failure = state.failure { return .failed(failure) }
+          if state.isLossy { return .failed(BodyDiscarded()) }
           if state.finished { return .end }
           state.waiter = continuation
           return .wait

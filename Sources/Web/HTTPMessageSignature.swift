@@ -30,30 +30,33 @@ public enum HTTPMessageSignature {
     public let keyID: String
     /// Unix seconds by the signer's clock.
     public let created: Int64?
+    public let nonce: String?
     public let components: [String]
   }
 
   /// RFC 9530 §2: `sha-256=:BASE64:`
   public static func contentDigest(_ body: [UInt8]) -> String { "sha-256=:\(Base64.encode(Digest(of: body).bytes)):" }
 
-  /// Adds Content-Digest, Skerry-Sequence, Signature-Input and Signature.
+  /// Adds Content-Digest, Skerry-Sequence, Signature-Input and Signature. `keyID` and `nonce` are plain ASCII.
   public static func sign(
     method: String, url: String, headers: inout HTTPHeaders, body: [UInt8], keyID: String, key: SigningKey,
     created: Int64, nonce: String? = nil, sequence: UInt64
   ) {
     headers.set("Content-Digest", contentDigest(body))
     headers.set(sequenceField, String(sequence))
-    let components = covered.map { "\"\($0)\"" }.joined(separator: " ")
-    var parameters = "(\(components));created=\(created);keyid=\"\(keyID)\";alg=\"ed25519\""
-    if let nonce { parameters += ";nonce=\"\(nonce)\"" }
-    let parts = URLParts(url)
-    let base = base(covered, parameters: parameters, method: method, parts: parts, headers: headers)
+    let components = covered.map { quoted($0) }.joined(separator: " ")
+    var parameters = "(\(components));created=\(created);keyid=\(quoted(keyID));alg=\"ed25519\""
+    if let nonce { parameters += ";nonce=\(quoted(nonce))" }
+    guard let base = base(covered, parameters: parameters, method: method, parts: URLParts(url), headers: headers)
+    else {
+      preconditionFailure("every covered component was set above")
+    }
     headers.set("Signature-Input", "sig1=\(parameters)")
-    headers.set("Signature", "sig1=:\(Base64.encode(key.sign(Array((base ?? "").utf8)))):")
+    headers.set("Signature", "sig1=:\(Base64.encode(key.sign(Array(base.utf8)))):")
   }
 
   /// The `keyid` that the message names, to look its key up; nothing about it is verified yet.
-  public static func keyID(_ headers: HTTPHeaders) -> String? { try? parameters(headers).keyID }
+  public static func keyID(_ headers: HTTPHeaders) -> String? { try? parameters(headers, "sig1").said.keyID }
 
   /// The sequence number that the message carries.
   public static func sequence(_ headers: HTTPHeaders) -> UInt64? { headers[sequenceField].flatMap { UInt64($0) } }
@@ -63,25 +66,20 @@ public enum HTTPMessageSignature {
   @discardableResult
   public static func verify(
     method: String, authority: String, target: String, headers: HTTPHeaders, body: [UInt8], key: VerifyingKey,
-    required: [String] = covered
+    required: [String] = covered, label: String = "sig1"
   ) throws(SignatureError) -> Parameters {
-    let said = try parameters(headers)
+    let (said, raw) = try parameters(headers, label)
     for component in required where !said.components.contains(component) { throw .uncovered(component) }
     if said.components.contains("content-digest") {
-      guard let given = headers["Content-Digest"] else { throw .missing("Content-Digest") }
-      let wanted = contentDigest(body)
-      guard given.split(separator: ",").contains(where: { $0.drop { $0 == " " } == wanted }) else {
-        throw .digestMismatch
-      }
+      guard let field = combined(headers, "Content-Digest") else { throw .missing("Content-Digest") }
+      guard let digests = StructuredFields.byteSequences(field) else { throw .malformed("Content-Digest") }
+      guard digests["sha-256"] == Digest(of: body).bytes else { throw .digestMismatch }
     }
-    guard let label = headers["Signature"] else { throw .missing("Signature") }
-    guard let start = label.firstOccurrence(of: "sig1=:"),
-      let signature = Base64.decode(label[start...].dropFirst(6).prefix { $0 != ":" })
-    else {
-      throw .malformed("no sig1 in Signature")
+    guard let field = combined(headers, "Signature") else { throw .missing("Signature") }
+    guard let signature = StructuredFields.byteSequences(field)?[label] else {
+      throw .malformed("no \(label) in Signature")
     }
     let parts = URLParts(authority: authority, target: target)
-    let raw = try rawParameters(headers)
     guard let base = base(said.components, parameters: raw, method: method, parts: parts, headers: headers) else {
       throw .malformed("a covered component is not in the request")
     }
@@ -89,36 +87,28 @@ public enum HTTPMessageSignature {
     return said
   }
 
-  private static func rawParameters(_ headers: HTTPHeaders) throws(SignatureError) -> String {
-    guard let input = headers["Signature-Input"] else { throw .missing("Signature-Input") }
-    guard input.hasPrefix("sig1=") else { throw .malformed("no sig1 in Signature-Input") }
-    return String(input.dropFirst(5))
-  }
-
-  private static func parameters(_ headers: HTTPHeaders) throws(SignatureError) -> Parameters {
-    let raw = try rawParameters(headers)
-    guard raw.first == "(", let close = raw.firstIndex(of: ")") else { throw .malformed("no component list") }
-    let components = raw[raw.index(after: raw.startIndex)..<close].split(separator: " ").map {
-      $0.filter { $0 != "\"" }
+  private static func parameters(
+    _ headers: HTTPHeaders, _ label: String
+  ) throws(SignatureError) -> (said: Parameters, text: String) {
+    guard let field = combined(headers, "Signature-Input") else { throw .missing("Signature-Input") }
+    guard let lists = StructuredFields.innerLists(field) else { throw .malformed("Signature-Input") }
+    guard let list = lists[label] else { throw .malformed("no \(label) in Signature-Input") }
+    guard Set(list.components).count == list.components.count else { throw .malformed("a component stands twice") }
+    if let algorithm = list.parameters["alg"], algorithm != .string("ed25519") {
+      throw .malformed("the algorithm is not ed25519")
     }
-    var keyID: String?
+    guard case .string(let keyID) = list.parameters["keyid"] else { throw .malformed("no keyid") }
     var created: Int64?
-    for pair in raw[raw.index(after: close)...].split(separator: ";") {
-      let sides = pair.split(separator: "=", maxSplits: 1)
-      guard sides.count == 2 else { throw .malformed("a parameter without a value") }
-      switch sides[0] {
-      case "keyid": keyID = String(sides[1].filter { $0 != "\"" })
-      case "created": created = Int64(sides[1])
-      case "alg" where sides[1] != "\"ed25519\"": throw .malformed("the algorithm is not ed25519")
-      default: break
-      }
+    if let value = list.parameters["created"] {
+      guard case .integer(let seconds) = value else { throw .malformed("created is not a number") }
+      created = seconds
     }
-    guard let keyID else { throw .malformed("no keyid") }
-    guard Set(components).count == components.count else { throw .malformed("a component stands twice") }
-    return Parameters(keyID: keyID, created: created, components: components)
+    var nonce: String?
+    if case .string(let text) = list.parameters["nonce"] { nonce = text }
+    return (Parameters(keyID: keyID, created: created, nonce: nonce, components: list.components), list.text)
   }
 
-  /// RFC 9421 §2.5.
+  /// The signature base, RFC 9421 §2.5. Nil for a component that the message lacks or that we don't know.
   static func base(
     _ components: [String], parameters: String, method: String, parts: URLParts, headers: HTTPHeaders
   ) -> String? {
@@ -131,14 +121,23 @@ public enum HTTPMessageSignature {
       case "@path": value = parts.path
       case "@query": value = "?" + parts.query
       default:
-        guard !component.hasPrefix("@") else { return nil }
-        let values = headers.values(component)
-        guard !values.isEmpty else { return nil }
-        value = values.map(trimmed).joined(separator: ", ")
+        guard !component.hasPrefix("@"), component == component.lowercased(), let field = combined(headers, component)
+        else { return nil }
+        value = field
       }
-      lines.append("\"\(component)\": \(value)")
+      lines.append("\(quoted(component)): \(value)")
     }
     return lines.joined(separator: "\n") + "\n\"@signature-params\": \(parameters)"
+  }
+
+  /// RFC 9421 §2.1: the trimmed values of all fields of this name, in order.
+  private static func combined(_ headers: HTTPHeaders, _ name: String) -> String? {
+    let values = headers.values(name)
+    return values.isEmpty ? nil : values.map(trimmed).joined(separator: ", ")
+  }
+
+  private static func quoted(_ text: String) -> String {
+    "\"" + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"") + "\""
   }
 
   private static func trimmed(_ text: String) -> String {
