@@ -136,6 +136,7 @@ import Web
         ("/v1/outbox", Array(#"{"items":[{"id":"../../x"}]}"#.utf8)), ("/v1/outbox", Array(#"{"items":7}"#.utf8)),
         ("/v1/audit/add-checkpoint", Array("hello".utf8)),
         ("/v1/audit/add-checkpoint", Array("old 0\n\nnot a note\n".utf8)),
+        ("/v1/audit/add-checkpoint", Array("old 0\n".utf8)), ("/v1/audit/add-checkpoint", Array("old 0\n\n".utf8)),
         ("/v1/audit/add-checkpoint", Array("old -1\n\n".utf8)), ("/v1/audit/add-checkpoint", [0x0A, 0x0A]),
       ]
       for (path, body) in bodies {

@@ -47,7 +47,9 @@ public struct AddCheckpoint: Sendable {
       }
       proof.append(hash)
     }
+    // The last line has no line feed after it: an empty one there parts nothing.
     let start = lines[0...gap].reduce(0) { $0 + $1.count + 1 }
+    guard start < body.count else { throw Malformed(description: "there is no checkpoint") }
     do {
       note = try SignedNote(parsing: Array(body[start...]))
       checkpoint = try Checkpoint(noteText: note.text)
