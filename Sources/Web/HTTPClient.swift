@@ -13,8 +13,8 @@ public final class HTTPClient: Sendable {
     return try await withTaskCancellationHandler {
       loop.add(transfer)
       defer { transfer.cancel() }
-      let head = try await transfer.head()
       let body = try await transfer.whole()
+      let head = try await transfer.head()
       return ClientResponse(status: head.status, headers: head.headers, body: body)
     } onCancel: {
       transfer.cancel()
