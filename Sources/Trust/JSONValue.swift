@@ -17,21 +17,10 @@ public struct JSONSyntaxError: Error, CustomStringConvertible {
 }
 
 extension JSONValue {
-  /// Reads strict JSON, or JSON5 where people write the file. Throws `JSONSyntaxError`, which for JSON5 names the line.
+  /// Reads strict JSON, or JSON5 where people write the file. Throws `JSONSyntaxError`, which names the line.
   public init(parsing bytes: some Sequence<UInt8>, json5: Bool = false) throws(JSONSyntaxError) {
-    if json5 {
-      var reader = JSON5Reader(Array(bytes))
-      self = try reader.document()
-      return
-    }
-    let decoder = JSONDecoder()
-    do {
-      self = try decoder.decode(JSONValue.self, from: Data(bytes))
-    } catch let DecodingError.dataCorrupted(context) {
-      throw JSONSyntaxError(description: context.underlyingError.map { "\($0)" } ?? context.debugDescription)
-    } catch {
-      throw JSONSyntaxError(description: "\(error)")
-    }
+    var reader = JSONReader(Array(bytes), json5: json5)
+    self = try reader.document()
   }
 
   /// Any Encodable value as a JSON value.

@@ -39,6 +39,31 @@ import Testing
     do { _ = try JSONValue(parsing: text.utf8, json5: true) } catch { #expect(error.description == expected) }
   }
 
+  @Test(arguments: [
+    "{}", "[]", " null\n", "true", "0", "-0", "12", "-9223372036854775808", "9223372036854775807", "1.5", "1e3",
+    "-1.5E-2",
+    "1.0", "18446744073709551615", "\"a\\u00e9\\n\\/\\\"\"", "\"\\ud83d\\ude00\"",
+    "{\"a\": 1, \"b\": [1, 2, {\"\": null}]}",
+    "\"\u{e9}\u{1F600}\u{7F}\"", "[[[[1]]]]", "",
+    // Not JSON, though JSON5.
+    "{a: 1}", "'a'", "// c\n1", "+1", ".5", "5.", "0x1F", "Infinity", "NaN", "\"\\x41\"",
+    "\"\\v\"", "\"\\0\"",
+    "\"a\\\nb\"", "\u{B}1", "\"\t\"", "01", "-", "1e", "[1 2]", "{\"a\" 1}", "{\"a\":}", "nul", "[", "{", "\"a",
+    "\"\\ud800\"",
+  ])
+  func strictReadingIsTheStandardReaders(_ text: String) {
+    let expected = try? JSONDecoder().decode(JSONValue.self, from: Data(text.utf8))
+    #expect((try? JSONValue(parsing: text.utf8)) == expected)
+  }
+
+  @Test func strictReadingRefusesEqualKeysAndBytesThatAreNoText() {
+    #expect(throws: JSONSyntaxError.self) { try JSONValue(parsing: Array("{\"a\":1,\"a\":2}".utf8)) }
+    // RFC 8259 §4 and §5; the standard reader lets them through.
+    for text in ["[1,]", "{\"a\":1,}"] { #expect(throws: JSONSyntaxError.self) { try JSONValue(parsing: text.utf8) } }
+    #expect(throws: JSONSyntaxError.self) { try JSONValue(parsing: [0x22, 0xFF, 0x22]) }
+    #expect(throws: JSONSyntaxError.self) { try JSONValue(parsing: [0xEF, 0xBB, 0xBF, 0x31]) }
+  }
+
   /// JSON5 §5.2: the escaped line break is no part of the text.
   @Test func linesGoOn() throws {
     #expect(try JSONValue(parsing: "'line \\\n goes on'".utf8, json5: true) == "line  goes on")

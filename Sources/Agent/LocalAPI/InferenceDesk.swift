@@ -71,6 +71,8 @@ struct InferenceDesk: Sendable {
       guard lease.engine.process.isRunning else { throw InferenceDesk.lost(lease) }
       try Task.checkCancellation()
       stream = try await client.stream(upstream)
+    } catch let error as HTTPClientError where error.kind == .cancelled {
+      throw CancellationError()
     }
     guard stream.status == 200 else { throw await InferenceDesk.refusal(stream) }
     return stream

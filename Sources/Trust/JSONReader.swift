@@ -1,18 +1,23 @@
-/// Reads JSON5 (spec.json5.org), the form of the files that people write, and says at which line it stops being that.
-/// A key that stands twice in one object is an error too: one of the two would be silently lost.
-struct JSON5Reader {
+/// Reads strict JSON (RFC 8259), or JSON5 (spec.json5.org), the form of the files that people write, and says at which
+/// line it stops being that. A key that stands twice in one object is an error too: two readers could take different
+/// ones.
+struct JSONReader {
   private let bytes: [UInt8]
+  private let isStrict: Bool
   private var at = 0
   private var depth = 0
 
   /// Deeper nesting is refused, so that no file exhausts the stack.
   private static let deepest = 128
 
-  init(_ bytes: [UInt8]) { self.bytes = bytes }
+  init(_ bytes: [UInt8], json5: Bool) {
+    self.bytes = bytes
+    isStrict = !json5
+  }
 
   /// The whole document.
   mutating func document() throws(JSONSyntaxError) -> JSONValue {
-    if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { at = 3 }
+    if !isStrict, bytes.starts(with: [0xEF, 0xBB, 0xBF]) { at = 3 }
     let found = try value()
     try skipSpace()
     guard at == bytes.count else { throw wrong("text after the end of the document") }
@@ -32,7 +37,9 @@ struct JSON5Reader {
   private mutating func skipSpace() throws(JSONSyntaxError) {
     while let byte = peek() {
       switch byte {
-      case 0x09...0x0D, 0x20: at += 1
+      case 0x09, 0x0A, 0x0D, 0x20: at += 1
+      case _ where isStrict: return
+      case 0x0B, 0x0C: at += 1
       case 0xC2 where peek(1) == 0xA0: at += 2
       case 0xEF where peek(1) == 0xBB && peek(2) == 0xBF: at += 3
       case UInt8(ascii: "/") where peek(1) == UInt8(ascii: "/"):
@@ -56,7 +63,8 @@ struct JSON5Reader {
     switch byte {
     case UInt8(ascii: "{"): return try nested { reader throws(JSONSyntaxError) in try reader.object() }
     case UInt8(ascii: "["): return try nested { reader throws(JSONSyntaxError) in try reader.array() }
-    case UInt8(ascii: "\""), UInt8(ascii: "'"): return .string(try quoted(byte))
+    case UInt8(ascii: "\""): return .string(try quoted(byte))
+    case UInt8(ascii: "'") where !isStrict: return .string(try quoted(byte))
     case UInt8(ascii: "+"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "0")...UInt8(ascii: "9"):
       return try number()
     default: break
@@ -66,17 +74,17 @@ struct JSON5Reader {
     case "true": return true
     case "false": return false
     case "null": return .null
-    case "Infinity": return .double(.infinity)
-    case "NaN": return .double(.nan)
+    case "Infinity" where !isStrict: return .double(.infinity)
+    case "NaN" where !isStrict: return .double(.nan)
     case "": throw wrong("a value should stand here, not \(shown(byte))", at: start)
     case let other: throw wrong("\"\(other)\" is no value; text stands in quotes", at: start)
     }
   }
 
   private mutating func nested(
-    _ body: (inout JSON5Reader) throws(JSONSyntaxError) -> JSONValue
+    _ body: (inout JSONReader) throws(JSONSyntaxError) -> JSONValue
   ) throws(JSONSyntaxError) -> JSONValue {
-    guard depth < JSON5Reader.deepest else { throw wrong("nested deeper than \(JSON5Reader.deepest) levels") }
+    guard depth < JSONReader.deepest else { throw wrong("nested deeper than \(JSONReader.deepest) levels") }
     depth += 1
     at += 1
     let found = try body(&self)
@@ -92,8 +100,8 @@ struct JSON5Reader {
       guard let byte = peek() else { throw wrong("this object is never closed with }", at: start) }
       if byte == UInt8(ascii: "}") { break }
       let keyStart = at
-      let isQuoted = byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'")
-      let key = isQuoted ? try quoted(byte) : word()
+      let isQuoted = byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") && !isStrict
+      let key = isQuoted ? try quoted(byte) : isStrict ? "" : word()
       guard isQuoted || !key.isEmpty else { throw wrong("a key should stand here, not \(shown(byte))") }
       try skipSpace()
       guard peek() == UInt8(ascii: ":") else { throw wrong("a colon should follow the key \"\(key)\"") }
@@ -126,7 +134,10 @@ struct JSON5Reader {
     try skipSpace()
     if peek() == UInt8(ascii: ",") {
       at += 1
-      return true
+      guard isStrict else { return true }
+      try skipSpace()
+      guard peek() == closing else { return true }
+      throw wrong("no comma may stand before \(shown(closing))")
     }
     if peek() == closing { return false }
     let found = peek().map(shown) ?? "the end of the document"
@@ -152,13 +163,15 @@ struct JSON5Reader {
   }
 }
 
-extension JSON5Reader {
+extension JSONReader {
   private mutating func number() throws(JSONSyntaxError) -> JSONValue {
     let start = at
     let isNegative = peek() == UInt8(ascii: "-")
-    if isNegative || peek() == UInt8(ascii: "+") { at += 1 }
-    if peek() == UInt8(ascii: "I"), word() == "Infinity" { return .double(isNegative ? -.infinity : .infinity) }
-    if peek() == UInt8(ascii: "0"), peek(1) == UInt8(ascii: "x") || peek(1) == UInt8(ascii: "X") {
+    if isNegative || peek() == UInt8(ascii: "+") && !isStrict { at += 1 }
+    if !isStrict, peek() == UInt8(ascii: "I"), word() == "Infinity" {
+      return .double(isNegative ? -.infinity : .infinity)
+    }
+    if !isStrict, peek() == UInt8(ascii: "0"), peek(1) == UInt8(ascii: "x") || peek(1) == UInt8(ascii: "X") {
       at += 2
       let digits = take { Hex.isDigit($0) }
       guard let whole = Int64((isNegative ? "-" : "") + digits, radix: 16) else {
@@ -172,7 +185,9 @@ extension JSON5Reader {
     if peek() == UInt8(ascii: ".") {
       at += 1
       let fraction = take { (0x30...0x39).contains($0) }
-      guard !digits.isEmpty || !fraction.isEmpty else { throw wrong("no number", at: start) }
+      guard isStrict ? !digits.isEmpty && !fraction.isEmpty : !digits.isEmpty || !fraction.isEmpty else {
+        throw wrong("no number", at: start)
+      }
       isWhole = false
       text = (digits.isEmpty ? "0" : digits) + "." + (fraction.isEmpty ? "0" : fraction)
     }
@@ -215,6 +230,7 @@ extension JSON5Reader {
         return valid
       case UInt8(ascii: "\\"): text += try escape()
       case 0x0A, 0x0D: throw wrong("this text is not closed on its line", at: start)
+      case 0..<0x20 where isStrict: throw wrong("a control character that is not escaped", at: at - 1)
       default: text.append(byte)
       }
     }
@@ -229,27 +245,33 @@ extension JSON5Reader {
     case UInt8(ascii: "b"): return [0x08]
     case UInt8(ascii: "t"): return [0x09]
     case UInt8(ascii: "n"): return [0x0A]
-    case UInt8(ascii: "v"): return [0x0B]
     case UInt8(ascii: "f"): return [0x0C]
     case UInt8(ascii: "r"): return [0x0D]
+    case UInt8(ascii: "u"): return Array(String(try unicode(start)).utf8)
+    case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): return [byte]
+    case _ where isStrict: throw wrong("JSON has no such escape", at: start)
+    case UInt8(ascii: "v"): return [0x0B]
     case UInt8(ascii: "0"): return [0]
     case 0x0A: return []
     case 0x0D:
       if peek() == 0x0A { at += 1 }
       return []
     case UInt8(ascii: "x"): return Array(String(try scalar(digits: 2, start)).utf8)
-    case UInt8(ascii: "u"):
-      var unit = try hexadecimal(4, start)
-      if (0xD800...0xDBFF).contains(unit), peek() == UInt8(ascii: "\\"), peek(1) == UInt8(ascii: "u") {
-        at += 2
-        let low = try hexadecimal(4, start)
-        guard (0xDC00...0xDFFF).contains(low) else { throw wrong("half a surrogate pair", at: start) }
-        unit = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00)
-      }
-      guard let scalar = Unicode.Scalar(unit) else { throw wrong("half a surrogate pair", at: start) }
-      return Array(String(scalar).utf8)
     default: return [byte]
     }
+  }
+
+  /// Four hexadecimal digits, or twice four for a surrogate pair (RFC 8259 §7).
+  private mutating func unicode(_ start: Int) throws(JSONSyntaxError) -> Unicode.Scalar {
+    var unit = try hexadecimal(4, start)
+    if (0xD800...0xDBFF).contains(unit), peek() == UInt8(ascii: "\\"), peek(1) == UInt8(ascii: "u") {
+      at += 2
+      let low = try hexadecimal(4, start)
+      guard (0xDC00...0xDFFF).contains(low) else { throw wrong("half a surrogate pair", at: start) }
+      unit = 0x10000 + ((unit - 0xD800) << 10) + (low - 0xDC00)
+    }
+    guard let scalar = Unicode.Scalar(unit) else { throw wrong("half a surrogate pair", at: start) }
+    return scalar
   }
 
   private mutating func scalar(digits: Int, _ start: Int) throws(JSONSyntaxError) -> Unicode.Scalar {
