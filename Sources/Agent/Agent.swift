@@ -36,7 +36,6 @@ public final class Agent: Sendable {
 
   private init(_ source: ConfigurationSource, _ configuration: AgentConfiguration) async throws {
     let startedAt = Clock.monotonic()
-    Log.threshold = Log.Level(configuration.log.level.rawValue) ?? .info
     let state = configuration.stateDirectory
     try DurableFile.makeDirectory(state, mode: 0o700)
     lock = Mutex(try InstanceLock(directory: state))
@@ -151,13 +150,18 @@ public final class Agent: Sendable {
 
   // MARK: life
 
-  /// Reads configuration and policies again. What is bad changes nothing; it is logged, and on record.
-  public func reload() async {
+  /// The least important level that is logged, as configured.
+  public var logLevel: Log.Level { Log.Level(configuration.log.level.rawValue) ?? .info }
+
+  /// Reads configuration and policies again. What is bad changes nothing; it is logged, and on record. Returns the log
+  /// level that is configured now; nil when nothing changed.
+  @discardableResult
+  public func reload() async -> Log.Level? {
     do {
       let loaded = try source.load()
-      Log.threshold = Log.Level(loaded.log.level.rawValue) ?? .info
       try await access.reload()
       Log.shared.notice("reloaded")
+      return Log.Level(loaded.log.level.rawValue)
     } catch {
       Log.shared.error("not reloaded; what was in force stays in force", ["reason": "\(error)"])
       if error is ConfigurationError {
@@ -165,6 +169,7 @@ public final class Agent: Sendable {
           AuditEvent(
             kind: "reload", actor: "system", fields: ["outcome": "refused", "reason": .string("\(error)")]))
       }
+      return nil
     }
   }
 

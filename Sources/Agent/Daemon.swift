@@ -10,13 +10,14 @@ public enum Daemon {
     do {
       let signals = try Signals.stream([SIGTERM, SIGINT, SIGHUP])
       let agent = try await Agent.start(source)
+      Log.threshold = agent.logLevel
       Systemd.notify("READY=1\nSTATUS=Serving on \(agent.socketPath)")
       let watchdog = Task { await watch(agent) }
       defer { watchdog.cancel() }
       for await signal in signals {
         if signal == SIGHUP {
           Systemd.notifyReloading()
-          await agent.reload()
+          if let level = await agent.reload() { Log.threshold = level }
           Systemd.notify("READY=1")
           continue
         }

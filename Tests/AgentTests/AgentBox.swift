@@ -30,7 +30,7 @@ final class AgentBox: Sendable {
   static func source(_ scratch: Scratch, _ settings: [String: String] = [:]) throws -> ConfigurationSource {
     var overrides: [(key: String, value: String)] = [
       ("stateDirectory", scratch.path + "/state"), ("runtimeDirectory", scratch.path + "/run"),
-      ("policyDirectory", scratch.path + "/policies"), ("listen.tcp", "\"127.0.0.1:0\""), ("log.level", "error"),
+      ("policyDirectory", scratch.path + "/policies"), ("listen.tcp", "\"127.0.0.1:0\""),
       ("limits.drainSeconds", "3"),
     ]
     if let program = RealEngine.program { overrides.append(("engine.path", program)) }
