@@ -30,6 +30,9 @@ public final class Hub: Sendable {
     configuration.maxBody = AdminAPI.largestIndex
     // Before a signature is checked a body is held whole, at most 2 MiB of it: so many at once are affordable.
     configuration.maxInFlight = 64
+    configuration.onError = { error, request in
+      Log.shared.error("request failed", ["path": request.path, "reason": "\(error)"])
+    }
     let routes = router
     server = HTTPServer(configuration) { request in try await routes.handle(request) }
     self.state = state

@@ -65,7 +65,9 @@ public struct HTTPClientError: Error, Sendable, CustomStringConvertible {
         CURLE_SSL_CACERT_BADFILE, CURLE_SSL_ISSUER_ERROR, CURLE_SSL_INVALIDCERTSTATUS:
         .tls
       case CURLE_FILESIZE_EXCEEDED: .tooLarge
-      case CURLE_PARTIAL_FILE, CURLE_GOT_NOTHING, CURLE_RECV_ERROR, CURLE_SEND_ERROR: .cut
+      case CURLE_PARTIAL_FILE, CURLE_GOT_NOTHING, CURLE_RECV_ERROR, CURLE_SEND_ERROR,
+        CURLE_SEND_FAIL_REWIND:
+        .cut
       default: .other
       }
     self.init(

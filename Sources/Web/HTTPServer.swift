@@ -26,6 +26,9 @@ public final class HTTPServer: Sendable {
     /// A connection that neither sends nor takes for so long is closed.
     public var idleTimeout: Duration = .seconds(60)
 
+    /// Told of errors that no handler turned into an answer; the client learns only that there was one (500).
+    public var onError: (@Sendable (any Error, HTTPRequest) -> Void)?
+
     public init(listeners: [Listener]) { self.listeners = listeners }
   }
 

@@ -146,7 +146,9 @@ final class ServerCore: Sendable {
     } catch is CancellationError {
       exchange.answer(HTTPFailure(503, "cancelled", "The request was cancelled.").response)
     } catch {
-      exchange.answer(HTTPFailure(500, "internal", "Something went wrong inside: \(error)").response)
+      configuration.onError?(error, request)
+      let failure = HTTPFailure(500, "internal", "Something went wrong inside.", hint: "The server's log says what.")
+      exchange.answer(failure.response)
     }
   }
 }

@@ -177,6 +177,35 @@ import Web
     }
   }
 
+  @Test func aClientThatAsksFirstIsToldToGoOn() async throws {
+    try await withServer { request in
+      .text(200, "\(try await request.body.collect(upTo: 100).count)")
+    } _: { _, port in
+      let socket = try RawSocket(port: port)
+      socket.send(
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n")
+      let interim = try await blocking { socket.receive(until: "\r\n\r\n") }
+      #expect(interim == "HTTP/1.1 100 Continue\r\n\r\n")
+      socket.send("hello")
+      let answer = try await blocking { socket.receiveAll() }
+      #expect(answer.hasPrefix("HTTP/1.1 200") && answer.hasSuffix("\r\n\r\n5"))
+    }
+  }
+
+  @Test func anErrorsWordsStayInside() async throws {
+    struct Secret: Error { let word = "hunter2" }
+    let told = Flag()
+    try await withServer(settings { $0.onError = { error, _ in if error is Secret { told.set() } } }) { _ in
+      throw Secret()
+    } _: { _, port in
+      let client = HTTPClient()
+      let response = try await client.send(ClientRequest(url: "http://127.0.0.1:\(port)/"))
+      #expect(response.status == 500 && told.isSet)
+      #expect(!String(decoding: response.body, as: UTF8.self).contains("hunter2"))
+      await client.close()
+    }
+  }
+
   @Test func aHeaderValueCannotAddAnother() async throws {
     try await withServer { _ in
       HTTPResponse(status: 200, headers: ["X-Name": "a\r\nX-Evil: b"])
