@@ -12,6 +12,9 @@ import Testing
     var first: String? { lines.withLock { $0.first } }
   }
 
+  /// Whatever another suite's agent was told to say.
+  init() { Log.threshold = .info }
+
   private func capture(_ body: (Log) -> Void) -> Lines {
     let lines = Lines()
     body(Log(destination: .lines { lines.add($0) }))

@@ -223,8 +223,9 @@ import Web
 
   @Test func aBodyThatCannotBeMadeFailsTheRequest() async throws {
     struct NoMore: Error {}
-    let ended = Flag()
+    let (arrived, ended) = (Flag(), Flag())
     try await withServer { request in
+      arrived.set()
       do { _ = try await request.body.collect(upTo: 1 << 20) } catch { ended.set() }
       return .empty(204)
     } _: { _, port in
@@ -233,8 +234,10 @@ import Web
       let request = ClientRequest(
         method: "POST", url: "http://127.0.0.1:\(port)/",
         body: .stream {
-          if count.add() > 3 { throw NoMore() }
-          return [1, 2, 3]
+          guard count.add() > 3 else { return [1, 2, 3] }
+          // Not before the request is on its way: one that was never sent can't be cut.
+          _ = await eventually { arrived.isSet }
+          throw NoMore()
         })
       await #expect(throws: HTTPClientError.self) { try await client.send(request) }
       #expect(await eventually { ended.isSet })
