@@ -86,7 +86,8 @@ public final class Agent: Sendable {
     let counters = APICounters()
     let desk = InferenceDesk(
       access: access, registry: registry, inference: inference, client: engineClient,
-      digester: try PromptDigester(keysDirectory: state + "/keys"), audit: audit, counters: counters)
+      digester: try PromptDigester(keysDirectory: state + "/keys"), audit: audit, counters: counters,
+      patience: configuration.limits.requestSeconds)
     let api = LocalAPI(
       configuration: configuration, name: name, access: access, registry: registry, inference: inference, sync: sync,
       reporter: reporter, log: log, desk: desk, counters: counters, identity: identity, sandbox: sandbox,

@@ -13,6 +13,8 @@ struct InferenceDesk: Sendable {
   let digester: PromptDigester
   let audit: AuditWriter
   let counters: APICounters
+  /// How many seconds an engine may be silent before it is given up.
+  let patience: Int
 
   /// The engine's answer to a request, on its way.
   struct Answer: Sendable {
@@ -62,8 +64,8 @@ struct InferenceDesk: Sendable {
       method: "POST", url: "http://engine\(request.endpoint.rawValue)",
       headers: ["Content-Type": "application/json"], body: request.upstream(alias: model.name))
     upstream.unixSocket = lease.socketPath
-    // A long prompt on a slow box: the engine's pings come once a second from the first token on, nothing before.
-    upstream.lowSpeed = nil
+    // A long prompt on a slow box keeps the engine silent for long; a hung engine for ever.
+    upstream.lowSpeed = (bytesPerSecond: 1, seconds: patience)
     upstream.maxResponseBytes = 1 << 30
     let stream: ClientStream
     do { stream = try await client.stream(upstream) } catch let error as HTTPClientError where error.retryable {
