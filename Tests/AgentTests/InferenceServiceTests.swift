@@ -25,6 +25,7 @@ enum RealEngine {
   private func service(
     program: String, path: String = "/nowhere.gguf",
     sandbox: SandboxState = SandboxState(mode: .off, isActive: false, reason: nil),
+    isReadyAtOnce: Bool = false,
     _ change: (inout AgentConfiguration.Engine) -> Void = { _ in }
   ) -> InferenceService {
     var configuration = AgentConfiguration.Engine()
@@ -33,7 +34,7 @@ enum RealEngine {
     return InferenceService(
       launcher: EngineLauncher(
         program: program, configuration: configuration, socketDirectory: scratch.path + "/engines", sandbox: sandbox,
-        isReady: EngineHealth.isReady),
+        isReady: { isReadyAtOnce ? true : await EngineHealth.isReady($0) }),
       locate: { _ in path }, audit: records.writer)
   }
 
@@ -142,6 +143,22 @@ enum RealEngine {
     await service.shutdown(drain: .zero)
     #expect(!last.isRunning)
     #expect(await failure { _ = try await service.acquire(model) } == .stopping)
+  }
+
+  @Test func whatAnEngineWroteWhileItServedIsNotPassedOn() async throws {
+    let engine = try script(
+      """
+      while [ "$1" != --host ]; do shift; done
+      : > "$2"; sleep 0.2; echo 'got exception: zyzzyva' >&2; exit 3
+      """)
+    let service = service(program: engine, isReadyAtOnce: true)
+    _ = try await service.acquire(model)
+    let died = try await poll { records.of("model").first { $0.fields["event"] == "engine_died" } }
+    #expect(died.fields["ended"] == "exit status 3")
+    let status = try #require(await service.statuses().first)
+    #expect(status.lastWords?.contains("zyzzyva") != true)
+    #expect(!records.of("model").contains { "\($0.fields)".contains("zyzzyva") })
+    await service.shutdown(drain: .zero)
   }
 
   @Test(.enabled(if: RealEngine.isThere)) func unloadingWaitsForAnswers() async throws {

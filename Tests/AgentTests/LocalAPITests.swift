@@ -212,6 +212,11 @@ import Web
       with(hello, ["response_format": ["type": "json_schema", "json_schema": ["schema": ["type": "nonsense"]]]]))
     #expect(nonsense.status == 400)
     #expect(nonsense.json["error"]?["code"] == "engine_refused")
+    // The engine's complaint quotes the request: the caller may read it, the audit log must not hold it.
+    #expect(nonsense.json["error"]?["message"]?.string?.contains("nonsense") == true)
+    #expect(try await box.records("inference").last?["reason"] == "400 engine_refused")
+    let log = String(decoding: try #require(try DurableFile.read(box.state + "/audit/log.jsonl")), as: UTF8.self)
+    #expect(!log.contains("nonsense"))
     #expect(try await box.ask("GET", "/v1/chat/completions").status == 405)
     #expect(try await box.ask("GET", "/nothing").json["error"]?["code"] == "not_found")
     #expect(try await box.ask("POST", "/skerry/v1/bindings", ["rolle": "x"]).status == 400)

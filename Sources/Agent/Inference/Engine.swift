@@ -34,7 +34,7 @@ final class Engine: Sendable {
     }
   }
 
-  /// The last line or two that it wrote, for people.
+  /// The last line or two that it wrote, for people. Only until it is ready: later they may quote what it was asked.
   var lastWords: String { Engine.lastWords(of: process) }
 
   static func lastWords(of process: ChildProcess) -> String {

@@ -67,7 +67,7 @@ actor InferenceService {
       try Task.checkCancellation()
       switch entries[key, default: Entry(model: model)].phase {
       case .ready(let engine) where engine.process.isRunning: return EngineLease(engine)
-      case .ready(let engine): await died(key, engine)
+      case .ready(let engine): await died(key, engine, await engine.process.wait())
       case .starting(let task): _ = try await task.value
       case .stopping(let task): await task.value
       case .unloaded: _ = try await start(key, model).value
@@ -100,8 +100,8 @@ actor InferenceService {
       Log.shared.info(
         "engine ready", ["model": model.label, "kind": key.kind.rawValue, "pid": String(engine.process.pid)])
       Task { [weak self] in
-        _ = await engine.process.wait()
-        await self?.died(key, engine)
+        let status = await engine.process.wait()
+        await self?.died(key, engine, status)
       }
       return engine
     } catch {
@@ -115,16 +115,17 @@ actor InferenceService {
     }
   }
 
-  /// An engine ended by itself: it comes back, unless it does so again and again.
-  private func died(_ key: Key, _ engine: Engine) async {
+  /// An engine ended by itself: it comes back, unless it does so again and again. What it wrote is passed over: an engine
+  /// that was asked something quotes requests in its complaints, and those must not reach the audit log, the journal or
+  /// another caller.
+  private func died(_ key: Key, _ engine: Engine, _ status: Host.ExitStatus) async {
     guard case .ready(let current)? = entries[key]?.phase, current === engine else { return }
-    let words = engine.lastWords
     entries[key]?.phase = .unloaded
-    entries[key]?.lastWords = words
+    entries[key]?.lastWords = "it ended with \(status)"
     entries[key]?.breaker.failed(at: Clock.monotonic(), after: Clock.monotonic() - engine.startedAt)
-    Log.shared.error("engine died", ["model": engine.model.label, "last words": words])
+    Log.shared.error("engine died", ["model": engine.model.label, "ended": status.description])
     var fields = InferenceService.fields(engine.model, key.kind, "engine_died")
-    fields["lastWords"] = .string(String(words.suffix(400)))
+    fields["ended"] = .string(status.description)
     try? await audit("model", "system", fields)
     guard let breaker = entries[key]?.breaker, breaker.mayRestartUnasked, !isStopping else { return }
     let wait = breaker.wait(at: Clock.monotonic()) ?? .zero

@@ -1,5 +1,6 @@
 import Storage
 import Trust
+import Web
 
 /// What a caller of the local API is told when something does not go: a status, a stable code, and a sentence.
 struct APIFailure: Error, Sendable, Hashable, CustomStringConvertible {
@@ -60,6 +61,17 @@ enum Dialect: Sendable {
 }
 
 extension APIFailure {
+  /// What the audit log says of an inference that failed. Of the engine's complaints and of errors that nobody foresaw
+  /// only the code: they quote requests, and no part of a request belongs into the log.
+  static func recordable(_ error: any Error) -> String {
+    switch error {
+    case is InferenceError, is RegistryError, is StorageError, is AccessFailure, is HTTPClientError: return "\(error)"
+    default:
+      let failure = APIFailure(error)
+      return "\(failure.status) \(failure.code)"
+    }
+  }
+
   /// What stands behind an error, for the caller. Errors that nobody foresaw say no more than that there was one.
   init(_ error: any Error) {
     switch error {

@@ -52,7 +52,7 @@ struct InferenceDesk: Sendable {
       return Answer(model: model, lease: lease, record: record, stream: stream, loading: loading)
     } catch {
       let outcome = error is CancellationError ? InferenceRecord.Outcome.cancelled : .failed
-      try await record.finish(outcome, reason: "\(error)")
+      try await record.finish(outcome, reason: APIFailure.recordable(error))
       throw error
     }
   }
@@ -94,7 +94,7 @@ struct InferenceDesk: Sendable {
   static func lost(_ lease: EngineLease) -> APIFailure {
     APIFailure(
       status: 503, code: "engine_lost",
-      message: "the engine ended while it answered. Its last words: \(lease.engine.lastWords)", retryAfter: 1)
+      message: "the engine for \(lease.engine.model.label) ended while it answered", retryAfter: 1)
   }
 }
 
@@ -150,7 +150,7 @@ extension InferenceDesk.Answer {
     if error is CancellationError {
       try await record.finish(.cancelled)
     } else {
-      try await record.finish(.failed, reason: "\(error)")
+      try await record.finish(.failed, reason: APIFailure.recordable(error))
     }
     throw error
   }
