@@ -51,6 +51,25 @@ import Trust
     #expect(failure(.chat, text) == expected)
   }
 
+  /// The engine takes the last of two equal keys and our reader the first: the audit record would be of another prompt
+  /// than the one that was answered.
+  @Test(arguments: [
+    (#"{"model":"a","messages":[{"role":"u","content":"x"}],"messages":[{"role":"u","content":"y"}]}"#, "messages"),
+    (#"{"model":"a","messages":[{"role":"u","content":"x","content":"y"}]}"#, "content"),
+    (#"{"model":"a","messages":[{"role":"u"}],"\u006dessages":[{"role":"u","content":"y"}]}"#, "messages"),
+    (#"{"model":"a","messages":[{"role":"u"}],"x":{"a":[{"b":1}],"c":"}","a":2}}"#, "a"),
+  ])
+  func aKeyThatStandsTwiceIsRefused(_ text: String, _ key: String) {
+    #expect(failure(.chat, text) == "400 the key \"\(key)\" stands twice in one object; which one is meant?")
+  }
+
+  @Test func equalKeysOfDifferentObjectsAreFine() {
+    let text =
+      #"{"model":"a","messages":[{"role":"u","content":"role\",\"role"},{"role":"u","content":["role","role"]}],"#
+      + #""x":{"role":{"role":{}},"model":[]}}"#
+    #expect(failure(.chat, text) == "accepted")
+  }
+
   @Test func brokenJSONIsABadRequest() {
     for text in ["{", "{\"model\":", "nonsense", "\u{0}"] {
       #expect(failure(.chat, text).hasPrefix("400 the body is no JSON"))
