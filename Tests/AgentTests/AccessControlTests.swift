@@ -59,6 +59,24 @@ import Trust
     #expect(decisions.last?.fields["remedy"] == "skerry role bind operator uid:4242")
   }
 
+  @Test func aRefusedNameDoesNotFillTheLog() async throws {
+    let access = try await make()
+    let user = access.localCaller(uid: 4242, gid: 4242)
+    let long = String(repeating: "x", count: 500_000)
+    guard case .denied = await failure({ try await access.bind(long, to: "local", by: user) }) else {
+      Issue.record("not denied")
+      return
+    }
+    guard case .denied = await failure({ try await access.authorize(user, .infer, .model(long)) }) else {
+      Issue.record("not denied")
+      return
+    }
+    let decisions = records.of("decision")
+    #expect(decisions.count == 2)
+    #expect(
+      decisions.allSatisfy { JSONValue.object($0.fields).encoded().count < 1000 && $0.fields["allowed"] == false })
+  }
+
   @Test func withoutARecordNothingIsAllowedAndNothingChanges() async throws {
     let access = try await make()
     records.fail(true)

@@ -63,8 +63,23 @@ public final class AccessControl: Sendable {
   /// The policy in force.
   public var policy: Policy { state.withLock(\.policy) }
 
+  /// No model, role or token has a longer name, in bytes.
+  static let longestName = 256
+
   /// Decides, and returns when the decision is on record. Throws `AccessFailure.denied` or `.auditUnavailable`.
   public func authorize(_ caller: Caller, _ verb: Verb, _ resource: Resource) async throws(AccessFailure) {
+    guard resource.name.utf8.count <= AccessControl.longestName else {
+      // The log only grows: a refusal must not let anybody write a megabyte into it.
+      let reason = "no \(resource.kind) has a name of more than \(AccessControl.longestName) bytes"
+      let start = String(decoding: resource.name.utf8.prefix(32), as: UTF8.self)
+      try await record(
+        "decision", caller.label,
+        [
+          "verb": .string(verb.rawValue), "resource": .string("\(resource.kind):\(start)…"), "allowed": false,
+          "reason": .string(reason),
+        ])
+      throw .denied(reason: reason, remedy: "the name of a \(resource.kind) that there is")
+    }
     let decision = policy.decide(caller, verb, resource)
     var fields: [String: JSONValue] = [
       "verb": .string(verb.rawValue), "resource": .string(resource.description), "allowed": .bool(decision.isAllowed),
