@@ -19,6 +19,8 @@ final class FakeHub: Sendable {
     case silent
     /// An error of its own.
     case failing(Int)
+    /// An error with far too much to say.
+    case rambling
     /// JSON of another shape.
     case otherShape
     /// Hands over another root at enrolment.
@@ -109,6 +111,7 @@ final class FakeHub: Sendable {
       case .garbage: return .text(200, "<html>captive portal</html>", type: "text/html")
       case .otherShape: return .json(200, ["hello": ["world"]])
       case .failing(let status): return .text(status, "no")
+      case .rambling: return try error(400, HubError(.malformed, String(repeating: "no, ", count: 200_000)))
       case .silent:
         try await Task.sleep(for: .seconds(600))
         return .empty(200)

@@ -104,6 +104,16 @@ private func eventually(_ seconds: Double = 5, _ condition: () async throws -> B
     }
   }
 
+  @Test func aHubsWordsDoNotFillTheBox() async throws {
+    try await fleet { hub, box in
+      hub.set(.rambling)
+      #expect(await failure { _ = try await box.service.syncNow() } as? SyncError != nil)
+      let last = try #require(try box.log.entries(from: 0, limit: 1000).last { $0["event"] == "failed" })
+      #expect(last.encoded().count < 2000)
+      #expect(try #require(try await box.service.status().lastError).utf8.count < 1000)
+    }
+  }
+
   @Test func aForeignRootChangesNothingAndTheTokenStaysGood() async throws {
     try await fleet(enrolled: false) { hub, box in
       hub.set(.otherRoot)

@@ -37,7 +37,8 @@ extension SyncService {
       enrolled(enrolment)
       return enrolment
     } catch {
-      try await audit("enroll", actor: actor, ["event": "failed", "hub": .string(hub), "reason": .string("\(error)")])
+      try await audit(
+        "enroll", actor: actor, ["event": "failed", "hub": .string(hub), "reason": .string("\(error)".brief)])
       throw error
     }
   }

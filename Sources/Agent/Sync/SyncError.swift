@@ -83,3 +83,12 @@ public enum SyncError: Error, Sendable, CustomStringConvertible {
     }
   }
 }
+
+extension String {
+  /// The beginning, for what is kept of an error. Some of its words may be a hub's, out of an answer or a metadata file
+  /// of megabytes, and a hub must not fill this box's audit log with them.
+  var brief: String {
+    let kept = unicodeScalars.prefix(500)
+    return kept.endIndex == unicodeScalars.endIndex ? self : String(kept) + "…"
+  }
+}

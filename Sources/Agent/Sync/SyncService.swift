@@ -245,7 +245,7 @@ public actor SyncService {
     steps.finish()
     await reader.value
     if case .failure(let error) = result {
-      try await audit("sync", ["event": "failed", "hub": .string(enrolment.hub), "reason": .string("\(error)")])
+      try await audit("sync", ["event": "failed", "hub": .string(enrolment.hub), "reason": .string("\(error)".brief)])
     }
     return try result.get()
   }
@@ -272,7 +272,7 @@ public actor SyncService {
       "sync",
       [
         "event": "done", "hub": .string(hub), "changed": .bool(outcome.changed), "activated": list(outcome.activated),
-        "removed": list(outcome.removed), "failures": list(outcome.failures.map(\.message)),
+        "removed": list(outcome.removed), "failures": list(outcome.failures.map(\.message.brief)),
         "metadataVersion": .integer(outcome.metadataVersion), "uploaded": .integer(Int64(outcome.uploaded)),
         "fetchedBytes": .integer(Int64(clamping: outcome.fetchedBytes)),
       ])
@@ -287,10 +287,10 @@ public actor SyncService {
       Log.shared.info(
         "synced", ["changed": "\(outcome.changed)", "activated": outcome.activated.joined(separator: " ")])
     case .failure(let error):
-      lastError = "\(error)"
+      lastError = "\(error)".brief
       await keepStatus()
       event = SyncError.outcome(of: error)
-      Log.shared.warning("the sync failed", ["reason": "\(error)"])
+      Log.shared.warning("the sync failed", ["reason": "\(error)".brief])
     }
 
     let answered: [Int]
@@ -307,7 +307,7 @@ public actor SyncService {
 
   private func succeeded(_ outcome: SyncOutcome) async {
     lastSuccess = surroundings.now()
-    lastError = outcome.failures.isEmpty ? nil : outcome.failures.map(\.message).joined(separator: "; ")
+    lastError = outcome.failures.isEmpty ? nil : outcome.failures.map(\.message).joined(separator: "; ").brief
     await keepStatus()
   }
 
