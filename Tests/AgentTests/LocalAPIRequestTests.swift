@@ -156,6 +156,22 @@ import Trust
     #expect(whole.response["choices"]?.array?.first?["message"]?["content"] == .null)
   }
 
+  @Test func anEnginesAbsurdCountsEndNothing() throws {
+    let chunk = try JSONValue(
+      parsing: Array(
+        #"{"usage":{"prompt_tokens":9223372036854775807,"completion_tokens":-9223372036854775808},"#.utf8)
+        + Array(#""timings":{"prompt_ms":1e300,"predicted_ms":-1e300}}"#.utf8))
+    let usage = try #require(EngineUsage(chunk: chunk))
+    let counters = APICounters()
+    for _ in 0..<2 {
+      counters.count(.completed, promptTokens: usage.promptTokens, completionTokens: usage.completionTokens)
+    }
+    let line = OllamaResponse(form: .chat, model: "m", unixTime: 0).last(
+      text: "", thinking: "", calls: [], reason: nil, usage: usage, total: .zero, load: .zero)
+    #expect(line["eval_count"] == 0 && line["eval_duration"] == 0)
+    #expect((line["prompt_eval_duration"]?.integer ?? 0) > 0)
+  }
+
   @Test func anEventWithoutAnEndIsRefused() {
     var splitter = EngineEventSplitter()
     #expect(throws: APIFailure.self) {

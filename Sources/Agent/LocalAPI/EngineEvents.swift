@@ -12,11 +12,16 @@ struct EngineUsage: Sendable, Hashable {
   /// Nil when the chunk carries no counts.
   init?(chunk: JSONValue) {
     guard let usage = chunk["usage"], usage.object != nil else { return nil }
-    promptTokens = Int(usage["prompt_tokens"]?.integer ?? 0)
-    completionTokens = Int(usage["completion_tokens"]?.integer ?? 0)
-    promptMilliseconds = chunk["timings"]?["prompt_ms"]?.number ?? 0
-    completionMilliseconds = chunk["timings"]?["predicted_ms"]?.number ?? 0
+    promptTokens = EngineUsage.count(usage["prompt_tokens"])
+    completionTokens = EngineUsage.count(usage["completion_tokens"])
+    promptMilliseconds = EngineUsage.milliseconds(chunk["timings"]?["prompt_ms"])
+    completionMilliseconds = EngineUsage.milliseconds(chunk["timings"]?["predicted_ms"])
   }
+
+  // The engine may be in the hands of a hostile model file: numbers beyond reason would overflow in sums and conversions
+  // and end the agent.
+  private static func count(_ value: JSONValue?) -> Int { Int(clamping: min(max(value?.integer ?? 0, 0), 1 << 32)) }
+  private static func milliseconds(_ value: JSONValue?) -> Double { min(max(value?.number ?? 0, 0), 1e12) }
 }
 
 /// One event of the engine's stream, whole, as its bytes stand on the wire.
