@@ -50,6 +50,23 @@ import Trust
     #expect(await registry.needsWork(desired: nil) == false)
   }
 
+  @Test func aFileThatTookTheNameIsNotTheOneThatWasMeant() async throws {
+    let box = try RegistryBox()
+    let first = try publisher.publish(ggufFile(seed: 1), name: "tiny")
+    let registry = try await box.open()
+    _ = try await registry.reconcile(trusted: try await publisher.trusted(), desired: nil, source: publisher)
+    _ = try await registry.verifiedPath(first.label, sha256: first.sha256)
+
+    let second = try publisher.publish(ggufFile(seed: 2), name: "tiny")
+    #expect(second.label == first.label)
+    _ = try await registry.reconcile(trusted: try await publisher.trusted(), desired: nil, source: publisher)
+    do {
+      _ = try await registry.verifiedPath(first.label, sha256: first.sha256)
+      Issue.record("another file was handed out")
+    } catch RegistryError.replaced {}
+    _ = try await registry.verifiedPath(second.label, sha256: second.sha256)
+  }
+
   @Test func unknownAndUnreadyModelsAreToldApart() async throws {
     let box = try RegistryBox()
     try publisher.publish(ggufFile(seed: 1), name: "tiny")

@@ -117,6 +117,7 @@ extension APIFailure {
     case .unknownModel(let name): self = .unknownModel(name)
     case .corrupt: self.init(status: 503, code: "model_corrupt", message: error.description, hint: "skerry sync")
     case .notReady: self.init(status: 503, code: "model_not_ready", message: error.description, retryAfter: 30)
+    case .replaced: self.init(status: 503, code: "model_not_ready", message: error.description, retryAfter: 1)
     case .busy: self.init(status: 409, code: "busy", message: error.description, retryAfter: 5)
     default: self.init(status: 502, code: "registry", message: error.description)
     }

@@ -73,9 +73,13 @@ public actor ModelRegistry {
 
   /// The path of a model's file, after hashing the whole of it: what an engine is given. A file that does not match
   /// its signed digest is marked corrupt, audited as `digest_mismatch`, and refused until it is mended.
-  public func verifiedPath(_ name: String) async throws -> String {
+  ///
+  /// `sha256` is the file that the caller decided on: by now the name may stand for another one, and an engine would run
+  /// what neither the request nor its record names.
+  public func verifiedPath(_ name: String, sha256: Digest? = nil) async throws -> String {
     let model = try resolve(name)
-    guard try await verify(name) else {
+    if let sha256, sha256 != model.manifest.sha256 { throw RegistryError.replaced(model.manifest.label) }
+    guard try await verify(model) else {
       throw RegistryError.corrupt(model.manifest.label, reason: "its digest is not the signed one")
     }
     return store.blobPath(model.manifest.sha256)
@@ -83,7 +87,10 @@ public actor ModelRegistry {
 
   /// Hashes a model's whole file against the signed digest. False when it does not match; it is then corrupt.
   public func verify(_ name: String, progress: ProgressHandler? = nil) async throws -> Bool {
-    let model = try resolve(name)
+    try await verify(try resolve(name), progress: progress)
+  }
+
+  private func verify(_ model: InstalledModel, progress: ProgressHandler? = nil) async throws -> Bool {
     let (store, digest, total) = (store, model.manifest.sha256, model.manifest.length)
     let label = model.manifest.label
     let matches = try await offPool {

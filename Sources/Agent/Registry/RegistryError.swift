@@ -8,6 +8,8 @@ public enum RegistryError: Error, Sendable, CustomStringConvertible {
   case unknownModel(String)
   /// It is known but not yet complete.
   case notReady(String, ModelState)
+  /// Another file has taken its name and version since it was resolved.
+  case replaced(String)
   /// Its bytes are not the signed ones, or they are no model. The next sync mends it.
   case corrupt(String, reason: String)
   case noSpace(model: String, needed: UInt64, free: UInt64)
@@ -41,6 +43,7 @@ public enum RegistryError: Error, Sendable, CustomStringConvertible {
     case .unknownModel(let name): "there is no model \(name); `skerry model list` shows those that there are"
     case .notReady(let model, let state):
       "the model \(model) is not ready (\(state.rawValue)); `skerry sync` goes on with it"
+    case .replaced(let model): "the model \(model) was just replaced; ask again"
     case .corrupt(let model, let reason):
       "the stored file of \(model) is damaged (\(reason)); it is not loaded, and the next `skerry sync` mends it"
     case .noSpace(let model, let needed, let free):
