@@ -38,52 +38,6 @@ struct InferenceRequest: Sendable {
 }
 
 enum JSONText {
-  /// A key that stands twice in one object of this text, which is valid JSON; nil when none does. Readers differ in
-  /// which of the two they take (RFC 8259 §4), so that one may check what another does not run.
-  static func repeatedKey(_ text: [UInt8]) -> String? {
-    var open: [Set<String>?] = []
-    var awaitsKey = false
-    var at = 0
-    while at < text.count {
-      switch text[at] {
-      case UInt8(ascii: "{"):
-        open.append([])
-        awaitsKey = true
-      case UInt8(ascii: "["):
-        open.append(nil)
-        awaitsKey = false
-      case UInt8(ascii: "}"), UInt8(ascii: "]"):
-        _ = open.popLast()
-        awaitsKey = false
-      case UInt8(ascii: ","): awaitsKey = open.last.map { $0 != nil } ?? false
-      case UInt8(ascii: "\""):
-        let end = stringEnd(text, from: at)
-        if awaitsKey, let key = string(text[at..<end]), open[open.count - 1]?.insert(key).inserted == false {
-          return key
-        }
-        awaitsKey = false
-        at = end - 1
-      default: break
-      }
-      at += 1
-    }
-    return nil
-  }
-
-  /// Behind the quote that ends the string which begins here.
-  private static func stringEnd(_ text: [UInt8], from start: Int) -> Int {
-    var at = start + 1
-    while at < text.count, text[at] != UInt8(ascii: "\"") { at += text[at] == UInt8(ascii: "\\") ? 2 : 1 }
-    return min(at + 1, text.count)
-  }
-
-  private static func string(_ quoted: ArraySlice<UInt8>) -> String? {
-    guard quoted.contains(UInt8(ascii: "\\")) else {
-      return String(decoding: quoted.dropFirst().dropLast(), as: UTF8.self)
-    }
-    return (try? JSONValue(parsing: [UInt8(ascii: "[")] + quoted + [UInt8(ascii: "]")]))?.array?.first?.string
-  }
-
   static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D }
 }
 
@@ -127,9 +81,6 @@ extension InferenceRequest {
       throw .badRequest(bytes.isEmpty ? "the request has no body" : "the body is no JSON: \(error)")
     }
     guard document.object != nil else { throw .badRequest("the body must be a JSON object") }
-    if let key = JSONText.repeatedKey(bytes) {
-      throw .badRequest("the key \(key.debugDescription) stands twice in one object; which one is meant?")
-    }
     return document
   }
 }
