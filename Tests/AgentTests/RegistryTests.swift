@@ -220,6 +220,24 @@ import Trust
     #expect(try DurableFile.names(in: box.scratch.path + "/registry/indexes").count == 1)
   }
 
+  @Test func noModelIsTakenAwayWithoutARecord() async throws {
+    let box = try RegistryBox()
+    let manifest = try publisher.publish(ggufFile(seed: 1), name: "tiny")
+    let registry = try await box.open()
+    _ = try await registry.reconcile(trusted: try await publisher.trusted(), desired: nil, source: publisher)
+    publisher.withdraw(manifest)
+    let trusted = try await publisher.trusted()
+    box.records.fail(true)
+    await #expect(throws: Records.Broken.self) {
+      try await registry.reconcile(trusted: trusted, desired: nil, source: publisher)
+    }
+    _ = try await registry.verifiedPath("tiny")
+
+    box.records.fail(false)
+    _ = try await registry.reconcile(trusted: trusted, desired: nil, source: publisher)
+    #expect(box.events() == ["activated", "withdrawn", "removed"])
+  }
+
   @Test func aModelInUseIsNotRemovedUnderTheEngine() async throws {
     let box = try RegistryBox()
     let manifest = try publisher.publish(ggufFile(seed: 1), name: "tiny")

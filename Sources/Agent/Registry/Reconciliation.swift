@@ -136,6 +136,10 @@ extension ModelRegistry {
     let leaving = models.filter { model in
       !model.isRetired && !wanted.contains { $0 == model.manifest } && !isAwaited(model)
     }
+    // From the row on callers are refused, which may be long before the file can go.
+    for model in leaving where model.state == .active {
+      try await audit("model", "system", fields(of: model, event: "withdrawn"))
+    }
     if !leaving.isEmpty { try await put(leaving.map(\.retired)) }
 
     var gone: [InstalledModel] = []
