@@ -21,6 +21,8 @@ final class FakeHub: Sendable {
     case failing(Int)
     /// An error with far too much to say.
     case rambling
+    /// Claims to have seen this sequence number.
+    case ahead(UInt64)
     /// JSON of another shape.
     case otherShape
     /// Hands over another root at enrolment.
@@ -111,6 +113,7 @@ final class FakeHub: Sendable {
       case .garbage: return .text(200, "<html>captive portal</html>", type: "text/html")
       case .otherShape: return .json(200, ["hello": ["world"]])
       case .failing(let status): return .text(status, "no")
+      case .ahead(let last): return try error(409, HubError(.staleSequence, "stale", last: last))
       case .rambling: return try error(400, HubError(.malformed, String(repeating: "no, ", count: 200_000)))
       case .silent:
         try await Task.sleep(for: .seconds(600))

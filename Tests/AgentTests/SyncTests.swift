@@ -104,6 +104,20 @@ private func eventually(_ seconds: Double = 5, _ condition: () async throws -> B
     }
   }
 
+  @Test func aFalseHubDoesNotUseTheNumbersUp() async throws {
+    try await fleet { hub, box in
+      let claims: [UInt64] = [UInt64(Int64.max) - 1, 1 << 62, (1 << 62) - 1, UInt64.max]
+      for last in claims {
+        hub.set(.ahead(last))
+        #expect(await failure { _ = try await box.service.syncNow() } as? SyncError != nil)
+      }
+      hub.set(.honest)
+      _ = try await box.service.syncNow()
+      let used = try #require(hub.state.withLock { $0.lastSequence.values.max() })
+      #expect(used > (1 << 61) && used < (1 << 62) + 100)
+    }
+  }
+
   @Test func aHubsWordsDoNotFillTheBox() async throws {
     try await fleet { hub, box in
       hub.set(.rambling)

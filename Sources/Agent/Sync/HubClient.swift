@@ -15,6 +15,9 @@ struct HubClient: Sendable {
 
   /// An answer to a JSON request may have this many bytes.
   private static let answerLimit = 1 << 20
+  /// The highest number that a hub's word makes the box jump to. A hub in false hands must not be able to use all
+  /// numbers up: the true one refuses those beyond Int64, and the box could never sync again.
+  private static let highestJump: UInt64 = 1 << 62
   /// How long the hub may take to answer a signed request.
   private static let patience: Duration = .seconds(60)
 
@@ -36,7 +39,7 @@ struct HubClient: Sendable {
   func post(_ path: String, body: [UInt8], contentType: String) async throws -> ClientResponse {
     let first = try await send(path, body, contentType)
     guard first.status == 409, let refusal = HubClient.hubError(first), refusal.code == .staleSequence,
-      let last = refusal.error.last, last < UInt64(Int64.max)
+      let last = refusal.error.last, last < HubClient.highestJump
     else { return first }
     try await tables.jumpSequence(past: last)
     return try await send(path, body, contentType)
