@@ -21,8 +21,9 @@ install -D -m 0644 "$ROOT/systemd/tmpfiles.d/skerry.conf" "$dest/usr/lib/tmpfile
 [ -e "$dest/etc/skerry/agent.json5" ] || install -D -m 0644 "$ROOT/config/agent.json5" "$dest/etc/skerry/agent.json5"
 [ -e "$dest/etc/skerry/policies/roles.json5" ] ||
   install -D -m 0644 "$ROOT/policies/roles.json5" "$dest/etc/skerry/policies/roles.json5"
-mkdir -p "$dest$prefix/share/man/man1" "$dest$prefix/share/bash-completion/completions"
+mkdir -p "$dest$prefix/share/man/man1" "$dest$prefix/share/man/man8" "$dest$prefix/share/bash-completion/completions"
 "$bin/skerry" man >"$dest$prefix/share/man/man1/skerry.1"
+for service in skerryd skerry-hub; do "$bin/$service" --man >"$dest$prefix/share/man/man8/$service.8"; done
 "$bin/skerry" completion bash >"$dest$prefix/share/bash-completion/completions/skerry"
 if engine=$("$ROOT/scripts/setup.sh" engine 2>/dev/null); then
   install -D -m 0755 "$engine" "$dest/usr/lib/skerry/llama-server"

@@ -27,8 +27,12 @@ public enum Program {
   }
 
   /// Reads the program's arguments. Help and the version go to standard output and end it with 0; a usage error goes
-  /// to standard error and ends it with 64.
-  public static func parse(_ spec: CommandSpec, version: String) -> ParsedCommand {
+  /// to standard error and ends it with 64. A service's `--man` alone prints its page of section 8.
+  public static func parse(_ spec: CommandSpec, version: String, isService: Bool = false) -> ParsedCommand {
+    if isService, arguments == ["--man"] {
+      Voice.say(ManPage.roff(spec, version: version, section: 8))
+      exit(ExitStatus.ok.rawValue)
+    }
     do {
       let parsed = try Parser.parse(spec, arguments)
       switch parsed.request {

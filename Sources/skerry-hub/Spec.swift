@@ -8,6 +8,7 @@ private let box = ArgumentSpec("BOX", "a box's name, its id, or the beginning of
 /// Everything that `skerry-hub` understands.
 let hubCommand = CommandSpec(
   "skerry-hub", "the hub of a fleet: enrolment, repository, audit witness, dashboard",
+  discussion: "A hub is a directory that init makes and serve works on. skerry-hub --man prints the manual page.",
   options: [state, json],
   subcommands: [
     CommandSpec(

@@ -1,5 +1,5 @@
 import CommandLine
 import Fleet
 
-let command = Program.parse(hubCommand, version: skerryVersion)
+let command = Program.parse(hubCommand, version: skerryVersion, isService: true)
 await Program.run { try await HubCommands(command).run() }

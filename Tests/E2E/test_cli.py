@@ -99,8 +99,10 @@ def test_a_wrong_passphrase_is_refused(programs, hub, tmp_path):
     assert done.returncode != 0 and "passphrase" in done.stderr
 
 
-def test_man_pages_render(programs):
-    page = call([programs.skerry, "man"]).stdout
+@pytest.mark.parametrize("program,words", [("skerry", ["man"]), ("skerry", ["man", "model", "show"]),
+                                           ("skerryd", ["--man"]), ("hub", ["--man"])])
+def test_man_pages_render(programs, program, words):
+    page = call([getattr(programs, program), *words]).stdout
     assert page.startswith(".TH")
     if shutil.which("man"):
         done = subprocess.run(["man", "--warnings", "-l", "-"], input=page, capture_output=True, text=True,

@@ -130,7 +130,7 @@ systemctl stop skerryd.socket
 
 # --- hub
 install -d -m 700 -o skerry-hub -g skerry-hub /var/lib/skerry-hub
-init_hub() { as skerry-hub skerry-hub init --state /var/lib/skerry-hub --url https://127.0.0.1:8443 --json >/root/hub.json; }
+init_hub() { as skerry-hub skerry-hub init --state /var/lib/skerry-hub --url https://127.0.0.1:8443 --json >/run/hub.json; }
 check 'the hub sets itself up as its own user' init_hub
 check 'the hub starts' sh -c 'systemctl start skerry-hub && systemctl is-active skerry-hub'
 check 'the hub answers over TLS' eventually 10 sh -c 'curl -sSk -m 5 https://127.0.0.1:8443/v1/health | grep -q ok'
@@ -144,15 +144,15 @@ ask() {
 is_answered() { local got; got=$(ask) && matches "$got" '"content":"[^"]'; }
 engine_pid() { pgrep -u skerry -x llama-server | head -n 1; }
 admin() { # the options of whoever runs the hub
-  echo "--hub https://127.0.0.1:8443 --pin $(word pin </root/hub.json) --admin-token-file $(word adminTokenFile </root/hub.json)"
+  echo "--hub https://127.0.0.1:8443 --pin $(word pin </run/hub.json) --admin-token-file $(word adminTokenFile </run/hub.json)"
 }
 publish() {
-  local offline="--keys /root/keys --passphrase-file /root/passphrase"
-  echo 'only the publisher knows' >/root/passphrase && chmod 600 /root/passphrase
+  local offline="--keys /run/keys --passphrase-file /run/passphrase"
+  echo 'only the publisher knows' >/run/passphrase && chmod 600 /run/passphrase
   # shellcheck disable=SC2046,SC2086
-  skerry repo init /root/publisher $offline --online-key "$(word onlineKey </root/hub.json)" &&
-    skerry repo add /root/publisher /weights.gguf $offline --name smollm2 --version 1.0.0 &&
-    skerry repo publish /root/publisher $(admin)
+  skerry repo init /run/publisher $offline --online-key "$(word onlineKey </run/hub.json)" &&
+    skerry repo add /run/publisher /weights.gguf $offline --name smollm2 --version 1.0.0 &&
+    skerry repo publish /run/publisher $(admin)
 }
 enroll() {
   local token
