@@ -90,7 +90,7 @@ import Testing
     let start = Clock.monotonic()
     let status = await child.stop(schedule: [(SIGINT, .milliseconds(100)), (SIGTERM, .milliseconds(100))])
     #expect(status == .signaled(SIGKILL))
-    #expect(Clock.monotonic() - start < .seconds(3))
+    #expect(Clock.monotonic() - start < .seconds(20))
   }
 
   @Test func stragglersOfTheGroupGoToo() async throws {

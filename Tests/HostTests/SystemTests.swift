@@ -76,8 +76,8 @@ import Testing
     let reader = Task { for await _ in stream { counter.add() } }
     defer { reader.cancel() }
     // TEST-NET-1 (RFC 5737) leads nowhere.
-    guard run("/sbin/ip", "route", "add", "blackhole", "192.0.2.55/32") else { return }
-    run("/sbin/ip", "route", "del", "blackhole", "192.0.2.55/32")
+    guard run("/sbin/ip", "route", "add", "blackhole", "127.55.0.1/32") else { return }
+    run("/sbin/ip", "route", "del", "blackhole", "127.55.0.1/32")
     #expect(await eventually { counter.value > 0 })
     #expect(counter.value <= 2)
   }

