@@ -161,7 +161,11 @@ public final class Agent: Sendable {
     do {
       let loaded = try source.load()
       try await access.reload()
+      let waiting = configuration.waitingForStart(in: loaded)
       Log.shared.notice("reloaded")
+      if !waiting.isEmpty {
+        Log.shared.warning("changed, and taken over at the next start", ["keys": waiting.joined(separator: ", ")])
+      }
       return Log.Level(loaded.log.level.rawValue)
     } catch {
       Log.shared.error("not reloaded; what was in force stays in force", ["reason": "\(error)"])

@@ -108,3 +108,20 @@ extension AgentConfiguration {
     ]
   }
 }
+
+extension AgentConfiguration {
+  /// Keys that a running agent takes over when it is reloaded.
+  static let reloadable: Set = ["log.level"]
+
+  /// The keys, like `engine.slots`, whose values `other` has differently and that only a new start takes over.
+  func waitingForStart(in other: AgentConfiguration) -> [String] {
+    Self.differences(effective, other.effective, "").filter { !Self.reloadable.contains($0) }
+  }
+
+  private static func differences(_ one: JSONValue, _ other: JSONValue, _ path: String) -> [String] {
+    guard let left = one.object, let right = other.object else { return one == other ? [] : [path] }
+    return Set(left.keys).union(right.keys).sorted().flatMap { key in
+      differences(left[key] ?? .null, right[key] ?? .null, path.isEmpty ? key : "\(path).\(key)")
+    }
+  }
+}

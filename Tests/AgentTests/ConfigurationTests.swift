@@ -120,4 +120,16 @@ import Trust
     #expect(throws: ConfigurationError.self) { try ConfigurationSource(file: "/nowhere/agent.json5").load() }
     #expect(throws: ConfigurationError.self) { try ConfigurationSource(file: scratch.path).load() }
   }
+
+  @Test func whatAReloadCantTakeOverIsNamed() {
+    var (before, after) = (AgentConfiguration(), AgentConfiguration())
+    before.policyDirectory = "/p"
+    after.policyDirectory = "/p"
+    #expect(before.waitingForStart(in: after) == [])
+    after.log.level = .debug
+    #expect(before.waitingForStart(in: after) == [])
+    after.engine.slots += 1
+    after.listen.tcp = nil
+    #expect(before.waitingForStart(in: after) == ["engine.slots", "listen.tcp"])
+  }
 }
