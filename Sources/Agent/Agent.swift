@@ -133,6 +133,7 @@ public final class Agent: Sendable {
       listeners.append(.tcp(host: address.host, port: address.port))
     }
     var made = HTTPServer.Configuration(listeners: listeners)
+    made.errorResponse = { failure, target in LocalAPI.response(failure, target: target) }
     made.maxBody = configuration.limits.maxBodyBytes
     made.maxConnections = configuration.limits.maxConnections
     made.maxInFlight = configuration.limits.maxInFlight

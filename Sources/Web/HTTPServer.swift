@@ -29,6 +29,11 @@ public final class HTTPServer: Sendable {
     /// Told of errors that no handler turned into an answer; the client learns only that there was one (500).
     public var onError: (@Sendable (any Error, HTTPRequest) -> Void)?
 
+    /// The form in which clients of a target (path and query) expect an error, also one that no handler saw.
+    public var errorResponse: @Sendable (HTTPFailure, _ target: String) -> HTTPResponse = { failure, _ in
+      failure.response
+    }
+
     public init(listeners: [Listener]) { self.listeners = listeners }
   }
 

@@ -83,7 +83,11 @@ final class ServerCore: Sendable {
   private func refuse(_ exchange: Exchange, _ failure: HTTPFailure) {
     exchange.isRefused = true
     exchange.pipe.finish(throwing: failure)
-    exchange.answer(failure.response)
+    answer(exchange, failure)
+  }
+
+  private func answer(_ exchange: Exchange, _ failure: HTTPFailure) {
+    exchange.answer(configuration.errorResponse(failure, exchange.target))
   }
 
   /// What a head is refused for before any handler sees it.
@@ -136,19 +140,20 @@ final class ServerCore: Sendable {
   private func handle(_ request: HTTPRequest, _ exchange: Exchange) async {
     let deadline = Task {
       try await Task.sleep(for: configuration.requestDeadline)
-      exchange.expire(HTTPFailure(504, "deadline", "The answer was not ready in time.").response)
+      let failure = HTTPFailure(504, "deadline", "The answer was not ready in time.")
+      exchange.expire(configuration.errorResponse(failure, exchange.target))
     }
     defer { deadline.cancel() }
     do {
       exchange.answer(try await handler(request))
     } catch let failure as HTTPFailure {
-      exchange.answer(failure.response)
+      answer(exchange, failure)
     } catch is CancellationError {
-      exchange.answer(HTTPFailure(503, "cancelled", "The request was cancelled.").response)
+      answer(exchange, HTTPFailure(503, "cancelled", "The request was cancelled."))
     } catch {
       configuration.onError?(error, request)
       let failure = HTTPFailure(500, "internal", "Something went wrong inside.", hint: "The server's log says what.")
-      exchange.answer(failure.response)
+      answer(exchange, failure)
     }
   }
 }

@@ -115,7 +115,13 @@ def test_malformed_bodies_are_400_with_a_reason(box, body):
 
 def test_an_oversized_body_is_413(box):
     status, _, reply = box.request("POST", "/v1/chat/completions", b"x" * (9 << 20), box.app)
-    assert status == 413 and json.loads(reply)["error"]["message"]
+    assert status == 413 and json.loads(reply)["error"]["type"] == "invalid_request_error"
+
+
+def test_an_oversized_body_is_told_in_ollamas_form_too(ollama_client):
+    with pytest.raises(ollama.ResponseError) as told:
+        ollama_client.generate(model=MODEL, prompt="x" * (9 << 20))
+    assert told.value.status_code == 413 and "bytes" in told.value.error
 
 
 def test_an_unknown_path_is_404_and_a_wrong_method_405(box):

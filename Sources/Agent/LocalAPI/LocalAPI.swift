@@ -43,19 +43,22 @@ struct LocalAPI: Sendable {
     } catch let error as CancellationError {
       throw error
     } catch let error as HTTPFailure {
-      let failure = APIFailure(status: error.status, code: error.code, message: error.message, hint: error.hint)
-      return response(failure, request, adding: error.headers)
+      return response(error, target: request.path)
     } catch {
       let failure = APIFailure(error)
       if failure.status == 500 { Log.shared.error("request failed", ["path": request.path, "reason": "\(error)"]) }
-      return response(failure, request, adding: HTTPHeaders())
+      return response(failure, target: request.path, adding: HTTPHeaders())
     }
   }
 
-  private static func response(
-    _ failure: APIFailure, _ request: HTTPRequest, adding headers: HTTPHeaders
-  ) -> HTTPResponse {
-    var response = HTTPResponse.json(failure.status, Dialect(path: request.path).body(failure))
+  /// The server's own refusals (too large, too busy, malformed) in the form of the API that was meant.
+  static func response(_ error: HTTPFailure, target: String) -> HTTPResponse {
+    let failure = APIFailure(status: error.status, code: error.code, message: error.message, hint: error.hint)
+    return response(failure, target: target, adding: error.headers)
+  }
+
+  private static func response(_ failure: APIFailure, target: String, adding headers: HTTPHeaders) -> HTTPResponse {
+    var response = HTTPResponse.json(failure.status, Dialect(path: target).body(failure))
     for field in headers.all { response.headers.add(field.name, field.value) }
     if let seconds = failure.retryAfter { response.headers.set("Retry-After", String(seconds)) }
     // RFC 6750 §3.
