@@ -175,6 +175,15 @@ def test_an_engine_that_cannot_start_is_503_with_its_last_words(programs, hub, t
     token = box.token("app", "chat")
     status, _, body = box.request("POST", "/v1/chat/completions", ASK, token)
     assert status == 503 and "flux capacitor" in json.loads(body)["error"]["message"]
+    mute = tmp_path / "mute"
+    mute.write_text("#!/bin/sh\nexit 7\n")
+    mute.chmod(0o755)
+    box.settings["engine"]["path"] = str(mute)
+    box.write_config()
+    box.daemon.stop()
+    box.start()
+    status, _, body = box.request("POST", "/v1/chat/completions", ASK, token)
+    assert status == 503 and "exit status 7" in json.loads(body)["error"]["message"]
     box.settings["engine"]["path"] = str(tmp_path / "missing")
     box.write_config()
     box.daemon.stop()

@@ -39,7 +39,7 @@ final class Engine: Sendable {
 
   static func lastWords(of process: ChildProcess) -> String {
     let lines = process.stderrTail.split(separator: "\n").suffix(3)
-    return lines.isEmpty ? "(none)" : lines.joined(separator: " | ")
+    return lines.isEmpty ? "none" : lines.joined(separator: " | ")
   }
 
   /// Ends it: end-of-file first, which it obeys at once, then signals.
@@ -104,7 +104,9 @@ struct EngineLauncher: Sendable {
     var pause = Duration.milliseconds(10)
     while true {
       guard engine.process.isRunning else {
-        throw InferenceError.notStarted(model: engine.model.label, lastWords: engine.lastWords)
+        let status = await engine.process.wait()
+        let said = engine.process.stderrTail.isEmpty ? "it ended with \(status) and said nothing" : engine.lastWords
+        throw InferenceError.notStarted(model: engine.model.label, lastWords: said)
       }
       if access(engine.socketPath, F_OK) == 0, await isReady(engine.socketPath) { return }
       guard Clock.monotonic() < deadline else {

@@ -79,7 +79,7 @@ actor InferenceService {
     var entry = entries[key] ?? Entry(model: model)
     if let wait = entry.breaker.wait(at: Clock.monotonic()) {
       throw InferenceError.resting(
-        model: model.label, seconds: Int(wait.components.seconds) + 1, lastWords: entry.lastWords ?? "(none)")
+        model: model.label, seconds: Int(wait.components.seconds) + 1, lastWords: entry.lastWords ?? "none")
     }
     let task = Task { try await self.launch(key, model) }
     entry.phase = .starting(task)
