@@ -58,6 +58,7 @@ let package = Package(
     program("skerry", domain + ["Storage", "Web", "Host", "CommandLine"]),
     program("skerry-hub", ["Hub", "CommandLine", "Fleet", "Host", "Storage", "Trust"]),
 
+    program("skerry-tuf-client", ["Trust", "Storage", "Web", "CommandLine"]),
     program("skerry-bench", ["Agent", "Access", "Trust"]),
 
     tests("Trust", ["Trust"]),

@@ -242,13 +242,23 @@ def test_other_kinds_of_keys_and_delegations_do_not_disturb(theirs):
     assert check(theirs.folder, theirs.first_root).returncode == 0
 
 
-def test_a_role_of_only_unknown_keys_is_refused(theirs):
+def only_signer_of_targets(theirs, signer):
     theirs.root.revoke_key(theirs.signers["targets"][0].public_key.keyid, "targets")
-    theirs.signers["targets"] = [CryptoSigner.generate_ecdsa()]
-    theirs.root.add_key(theirs.signers["targets"][0].public_key, "targets")
+    theirs.signers["targets"] = [signer]
+    theirs.root.add_key(signer.public_key, "targets")
     theirs.write_root()
     theirs.write()
-    done = check(theirs.folder, theirs.first_root)
+    return check(theirs.folder, theirs.first_root)
+
+
+@pytest.mark.parametrize("make", [CryptoSigner.generate_ecdsa, CryptoSigner.generate_rsa])
+def test_their_other_kinds_of_keys_sign_for_us(theirs, make):
+    done = only_signer_of_targets(theirs, make())
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_role_of_only_unknown_keys_is_refused(theirs):
+    done = only_signer_of_targets(theirs, CryptoSigner.generate_rsa(scheme="rsa-pkcs1v15-sha256"))
     assert done.returncode == 65 and "0 valid of 1" in done.stderr
 
 

@@ -214,7 +214,8 @@ public actor Repository {
   private func mayFinish(_ root: TUFRoot) -> Bool {
     [TUFRole.snapshot, .timestamp].allSatisfy { role in
       let keys = root.roleKeys(role)
-      return keys.threshold == 1 && keys.keyIDs.contains { root.keys[$0]?.verifyingKey == onlineKey.verifyingKey }
+      return keys.threshold == 1
+        && keys.keyIDs.contains { root.keys[$0]?.verifyingKey == .ed25519(onlineKey.verifyingKey) }
     }
   }
 

@@ -22,6 +22,10 @@ public struct TUFDocument: Sendable {
       guard let keyID = entry["keyid"]?.string, let hex = entry["sig"]?.string else {
         throw malformed("a signature lacks \"keyid\" or \"sig\"")
       }
+      // "Clients MUST ensure that … each KEYID is represented only once": two of one id are an attempt at a threshold.
+      guard !signatures.contains(where: { $0.keyID == keyID }) else {
+        throw malformed("two signatures name the key \(keyID.debugDescription)")
+      }
       // A signature by a key of another kind may be spelled otherwise; it simply does not count.
       signatures.append((keyID, Hex.decode(hex) ?? []))
     }
@@ -57,7 +61,7 @@ public struct TUFDocument: Sendable {
       throw .malformed(role: role.rawValue, reason: error.description)
     }
     var signers: [String] = []
-    var counted: Set<VerifyingKey> = []
+    var counted: Set<SchemeKey> = []
     for (keyID, signature) in signatures where roleKeys.keyIDs.contains(keyID) {
       guard let key = keys[keyID]?.verifyingKey, !counted.contains(key), key.isValid(signature, for: message) else {
         continue

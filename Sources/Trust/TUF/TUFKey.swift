@@ -3,7 +3,7 @@ public struct TUFKey: Hashable, Sendable {
   public let keyID: String
   public let keyType: String
   public let scheme: String
-  /// `keyval.public` as it stands: 64 hexadecimal digits for Ed25519.
+  /// `keyval.public` as it stands: 64 hexadecimal digits for Ed25519, PEM for the others.
   public let publicKey: String
 
   public init(keyID: String, keyType: String, scheme: String, publicKey: String) {
@@ -21,10 +21,7 @@ public struct TUFKey: Hashable, Sendable {
   }
 
   /// The key that verifies, or nil when the type, the scheme or the value is none that Skerry knows.
-  public var verifyingKey: VerifyingKey? {
-    guard keyType == "ed25519", scheme == "ed25519", let bytes = Hex.decode(publicKey) else { return nil }
-    return VerifyingKey(bytes: bytes)
-  }
+  public var verifyingKey: SchemeKey? { SchemeKey(keyType: keyType, scheme: scheme, publicKey: publicKey) }
 
   /// The KEY object of the specification.
   public var json: JSONValue { TUFKey.json(keyType: keyType, scheme: scheme, publicKey: publicKey) }

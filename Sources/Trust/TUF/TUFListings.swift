@@ -118,8 +118,10 @@ public struct TUFTargets: Sendable {
   public let document: TUFDocument
   /// Sorted by path.
   public let targets: [TUFTarget]
-  /// The names of the roles it delegates to. They are read, and not followed yet.
-  public let delegatedRoles: [String]
+  /// To whom it delegates other paths; nil: to nobody.
+  public let delegations: TUFDelegations?
+  /// The names of the roles it delegates to, in order.
+  public var delegatedRoles: [String] { delegations?.roles.map(\.name) ?? [] }
 
   public init(_ document: TUFDocument) throws(TUFError) {
     func malformed(_ reason: String) -> TUFError { .malformed(role: "targets", reason: reason) }
@@ -136,15 +138,11 @@ public struct TUFTargets: Sendable {
       targets.append(TUFTarget(path: path, length: UInt64(length), sha256: digest, custom: value["custom"]))
     }
     self.targets = targets.sorted { $0.path < $1.path }
-    var delegated: [String] = []
-    if let delegations = document.signed["delegations"], delegations != .null {
-      guard delegations["keys"]?.object != nil else { throw malformed("its delegations have no \"keys\"") }
-      for role in delegations["roles"]?.array ?? [] {
-        guard let name = role["name"]?.string else { throw malformed("a delegated role has no name") }
-        delegated.append(name)
-      }
+    if let listed = document.signed["delegations"], listed != .null {
+      delegations = try TUFDelegations(listed)
+    } else {
+      delegations = nil
     }
-    delegatedRoles = delegated
     self.document = document
   }
 }

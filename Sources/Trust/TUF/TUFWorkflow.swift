@@ -101,13 +101,13 @@ public enum TUFWorkflow {
     return trusted
   }
 
-  private static func limit(_ meta: TUFFileMeta, _ limit: Int, _ file: String) throws(TUFError) -> Int {
+  static func limit(_ meta: TUFFileMeta, _ limit: Int, _ file: String) throws(TUFError) -> Int {
     guard let length = meta.length else { return limit }
     guard length <= UInt64(limit) else { throw .tooLarge(file: file, limit: limit) }
     return Int(length)
   }
 
-  private static func demanded(
+  static func demanded(
     _ file: String, _ maximum: Int, _ fetch: (String, Int) async throws -> [UInt8]?
   ) async throws -> [UInt8] {
     guard let bytes = try await fetch(file, maximum) else { throw TUFError.missing(file: file) }

@@ -126,8 +126,7 @@ public struct TrustedMetadata: Sendable {
   }
 
   /// 5.6.2 to 5.6.5: takes the targets metadata that the trusted snapshot names.
-  public mutating func updateTargets(_ bytes: [UInt8], role: String = "targets", now: Date) throws(TUFError) {
-    guard role == "targets" else { throw .outOfOrder("delegated targets (\(role)) are not followed yet") }
+  public mutating func updateTargets(_ bytes: [UInt8], now: Date) throws(TUFError) {
     guard rootFinished, let timestamp, let snapshot, snapshot.document.version == timestamp.snapshot.version else {
       throw .outOfOrder("targets before the snapshot")
     }
