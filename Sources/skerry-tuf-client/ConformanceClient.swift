@@ -18,10 +18,14 @@ struct ConformanceClient {
       _ = try TrustedMetadata(trustedRoot: root ?? [])
       try DurableFile.makeDirectory(try option("metadata-dir"))
       try DurableFile.replace(try option("metadata-dir") + "/root.json", with: root ?? [])
-    case "refresh": _ = try await refresh()
+    case "refresh": _ = try await refresh(now: Date())
     default:
-      var trusted = try await refresh()
-      try await download(&trusted)
+      let names = command.options("target-name")
+      guard !names.isEmpty else { throw CommandFailure("--target-name is missing", status: .usage) }
+      // One fixed start time and one trusted set for all of them, in their order.
+      let now = Date()
+      var trusted = try await refresh(now: now)
+      for name in names { try await download(name, &trusted, now: now) }
     }
   }
 
@@ -38,7 +42,7 @@ struct ConformanceClient {
 
   private func read(_ path: String) throws -> [UInt8]? { try DurableFile.read(path, limit: 16 << 20) }
 
-  private func refresh() async throws -> TrustedMetadata {
+  private func refresh(now: Date) async throws -> TrustedMetadata {
     let folder = try option("metadata-dir")
     let address = try address("metadata-url")
     guard let root = try read(folder + "/root.json") else {
@@ -47,7 +51,7 @@ struct ConformanceClient {
     let local = TUFLocalState(
       root: root, timestamp: try read(folder + "/timestamp.json"), snapshot: try read(folder + "/snapshot.json"),
       targets: try read(folder + "/targets.json"))
-    return try await TUFWorkflow.refresh(local: local, now: Date()) { file, limit in
+    return try await TUFWorkflow.refresh(local: local, now: now) { file, limit in
       try await fetch("\(address)/\(file)", limit: limit)
     } persist: { file, bytes in
       let path = "\(folder)/\(file)"
@@ -66,10 +70,9 @@ struct ConformanceClient {
     }
   }
 
-  private func download(_ trusted: inout TrustedMetadata) async throws {
-    let name = try option("target-name")
+  private func download(_ name: String, _ trusted: inout TrustedMetadata, now: Date) async throws {
     let (metadata, source) = (try option("metadata-dir"), try address("metadata-url"))
-    let found = try await TUFWorkflow.find(name, in: &trusted, now: Date()) { file in
+    let found = try await TUFWorkflow.find(name, in: &trusted, now: now) { file in
       try read("\(metadata)/\(file)")
     } fetch: { file, limit in
       try await fetch("\(source)/\(file)", limit: limit)
