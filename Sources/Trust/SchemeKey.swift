@@ -56,6 +56,10 @@ public enum SchemeKey: Hashable, Sendable {
     guard let key = PEM_read_bio_PUBKEY(bio, nil, nil, nil) else { return nil }
     defer { EVP_PKEY_free(key) }
     guard accepts(key) else { return nil }
+    // A point may be written short or in full; one form for both, so that one key never counts as two.
+    if EVP_PKEY_get_id(key) == EVP_PKEY_EC {
+      guard EVP_PKEY_set_utf8_string_param(key, "point-format", "uncompressed") == 1 else { return nil }
+    }
     let length = i2d_PUBKEY(key, nil)
     guard length > 0 else { return nil }
     var der = [UInt8](repeating: 0, count: Int(length))

@@ -11,6 +11,13 @@ import Testing
     AFmnsa32omQdJc6WsiYLvShuOFLjS66WN+OSwcMrncv0we5zu23fVVe0Rw==
     -----END PUBLIC KEY-----
     """
+  /// The same key, its point compressed.
+  static let p256Compressed = """
+    -----BEGIN PUBLIC KEY-----
+    MDkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDIgADCR0MenM0AFOSryHPIYcCZEpo5Btu
+    AFmnsa32omQdJc4=
+    -----END PUBLIC KEY-----
+    """
   static let p256Signature =
     "304502205af40d6361af74f8d4db6475b95e3367c58e4211e2ee6804d797621756add5f4022100b75fe236533c2aeae1cf4b"
     + "fdc279a87e4823c3910211b6ad20eb5db7b703593c"
@@ -92,5 +99,14 @@ import Testing
     #expect(
       SchemeKey(keyType: "ecdsa", scheme: "ecdsa-sha2-nistp256", publicKey: Self.p256)
         == SchemeKey(keyType: "ecdsa-sha2-nistp256", scheme: "ecdsa-sha2-nistp256", publicKey: other))
+  }
+
+  @Test func aKeyIsOneKeyHoweverItsPointIsWritten() throws {
+    let keys = [Self.p256, Self.p256Compressed].map {
+      TUFKey(keyID: $0, keyType: "ecdsa", scheme: "ecdsa-sha2-nistp256", publicKey: $0)
+    }
+    let (full, short) = (try #require(keys[0].verifyingKey), try #require(keys[1].verifyingKey))
+    #expect(full == short)
+    #expect(short.isValid(try #require(Hex.decode(Self.p256Signature)), for: Self.message))
   }
 }
