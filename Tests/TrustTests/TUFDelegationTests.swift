@@ -10,7 +10,7 @@ import Testing
     ("foo-version-?.tgz", "foo-version-alpha.tgz", false), ("*.tgz", "foo.tgz", true),
     ("*.tgz", "targets/foo.tgz", false),
     ("a*b*c", "aXXbYYc", true), ("a*b*c", "aXXbYY", false), ("", "", true), ("a/", "a", false), ("A", "a", false),
-    ("?", "\u{E9}", true), ("a**", "a", true),
+    ("?", "\u{E9}", true), ("a**", "a", true), ("a*", "a/\u{338}b", false), ("a/*", "a/\u{338}b", true),
   ])
   func patternsStayWithinTheirFolder(pattern: String, path: String, matches: Bool) {
     #expect(TUFPathPattern.matches(pattern, path) == matches)

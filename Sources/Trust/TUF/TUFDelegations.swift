@@ -71,9 +71,10 @@ public struct TUFDelegations: Sendable {
     }
     succinct = nil
     var roles: [Role] = []
+    var named: Set<String> = []
     for role in value["roles"]?.array ?? [] {
       guard let name = role["name"]?.string, !name.isEmpty else { throw malformed("a delegated role has no name") }
-      guard TUFRole(rawValue: name) == nil, !roles.contains(where: { $0.name == name }) else {
+      guard TUFRole(rawValue: name) == nil, named.insert(name).inserted else {
         throw malformed("the delegated role \(name.debugDescription) stands twice or is a top-level role's")
       }
       let (patterns, prefixes) = (role["paths"]?.array, role["path_hash_prefixes"]?.array)
@@ -104,11 +105,12 @@ enum TUFPathPattern {
   static func matches(_ pattern: String, _ path: String) -> Bool {
     let (patterns, parts) = (split(pattern), split(path))
     return patterns.count == parts.count
-      && zip(patterns, parts).allSatisfy { matches(Array($0.unicodeScalars)[...], Array($1.unicodeScalars)[...]) }
+      && zip(patterns, parts).allSatisfy { matches($0, $1) }
   }
 
-  private static func split(_ text: String) -> [Substring] {
-    text.split(separator: "/", omittingEmptySubsequences: false)
+  /// By scalars, not characters: a separator stays one when a combining mark follows it.
+  private static func split(_ text: String) -> [ArraySlice<Unicode.Scalar>] {
+    Array(text.unicodeScalars).split(separator: "/", omittingEmptySubsequences: false)
   }
 
   /// One star is tried at a time, so that no pattern costs more than pattern times text.
