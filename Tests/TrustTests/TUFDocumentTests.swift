@@ -45,6 +45,17 @@ import Testing
     #expect(try both.demandSigners(role, keys: listed) == [one.keyID, two.keyID])
   }
 
+  @Test func aHundredThousandSignaturesAreReadQuickly() throws {
+    let bytes = try rewritten(fixture.bytes("1.targets.json")) { members in
+      members["signatures"] = .array((0..<100_000).map { ["keyid": .string("key-\($0)"), "sig": ""] })
+    }
+    let start = ContinuousClock.now
+    let document = try TUFDocument(parsing: bytes, as: .targets)
+    #expect(document.signatures.count == 100_000)
+    // Nobody has verified these bytes yet: comparing each with each would take minutes.
+    #expect(ContinuousClock.now - start < .seconds(20))
+  }
+
   @Test func aBadSignatureOfAnotherKeyBeforeTheGoodOneDoesNotSpoilIt() throws {
     let key = fixture.targetsKey
     let id = TUFKey(ed25519: key.verifyingKey).keyID

@@ -18,12 +18,13 @@ public struct TUFDocument: Sendable {
     guard let signed = json["signed"], signed.object != nil else { throw malformed("no \"signed\" object") }
     guard let listed = json["signatures"]?.array else { throw malformed("no \"signatures\" list") }
     var signatures: [(keyID: String, signature: [UInt8])] = []
+    var named: Set<String> = []
     for entry in listed {
       guard let keyID = entry["keyid"]?.string, let hex = entry["sig"]?.string else {
         throw malformed("a signature lacks \"keyid\" or \"sig\"")
       }
       // "Clients MUST ensure that … each KEYID is represented only once": two of one id are an attempt at a threshold.
-      guard !signatures.contains(where: { $0.keyID == keyID }) else {
+      guard named.insert(keyID).inserted else {
         throw malformed("two signatures name the key \(keyID.debugDescription)")
       }
       // A signature by a key of another kind may be spelled otherwise; it simply does not count.
