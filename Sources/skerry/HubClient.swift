@@ -49,7 +49,7 @@ private func isPin(_ text: String) -> Bool {
 /// Why the hub could not be asked, and what to do about it.
 func hubFailure(_ error: HTTPClientError, url: String) -> CommandFailure {
   switch error.kind {
-  case .tls, .pinMismatch:
+  case .pinMismatch:
     CommandFailure(
       "the hub at \(url) is not the one expected: \(error.message)",
       hint: "check the pin against what skerry-hub init printed; if it was right before, somebody may be in between",
@@ -57,6 +57,10 @@ func hubFailure(_ error: HTTPClientError, url: String) -> CommandFailure {
   case .unreachable, .timeout:
     CommandFailure(
       "the hub at \(url) can't be reached: \(error.message)", hint: "is it running, and is this the right address?",
+      status: .hubUnavailable)
+  case .tls:
+    CommandFailure(
+      "no TLS connection to \(url): \(error.message)", hint: "is this the hub's address and port?",
       status: .hubUnavailable)
   case .cut: CommandFailure("the hub broke off its answer", hint: "try again", status: .tryLater)
   default: CommandFailure("the hub could not be asked: \(error.message)", status: .io)

@@ -127,6 +127,7 @@ WRONG = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1
 
 @pytest.mark.parametrize("name", ["closed at once", "not TLS", "garbage", "half an answer", "wrong types", "never"])
 def test_a_lying_hub_is_logged_and_the_box_goes_on(own, name):
+    assert own.request("POST", "/v1/chat/completions", ASK, own.app)[0] == 200
     own.hub.daemon.stop()
     behaviours = {
         "closed at once": lambda c: c.close(),
@@ -161,13 +162,15 @@ def test_a_lying_hub_is_logged_and_the_box_goes_on(own, name):
         if name != "never":
             failed = own.skerry("sync", check=False, timeout=60)
             assert failed.returncode != 0 and failed.stderr.strip()
+            assert "pinned" not in failed.stderr, "the liar holds the hub's own key, or none at all"
         else:
             own.skerry_sync = subprocess.Popen([own.programs.skerry, "--socket", str(own.socket), "sync"],
                                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             time.sleep(1)
         started = time.monotonic()
         assert own.request("POST", "/v1/chat/completions", ASK, own.app)[0] == 200
-        assert time.monotonic() - started < 10
+        # Far less than the hub is given to answer.
+        assert time.monotonic() - started < 30
         assert own.status()["models"][0]["state"] == "active"
     finally:
         stop.set()

@@ -82,7 +82,7 @@ struct HubClient: Sendable {
       return try await http.send(request)
     } catch let error as HTTPClientError {
       switch error.kind {
-      case .tls, .pinMismatch: throw SyncError.wrongKey(hub: hub, reason: error.message)
+      case .pinMismatch: throw SyncError.wrongKey(hub: hub, reason: error.message)
       case .tooLarge: throw SyncError.garbage(what: request.url, reason: error.message)
       case .cancelled: throw CancellationError()
       case .unreachable: throw SyncError.unreachable(hub: hub, reason: error.message)
