@@ -69,12 +69,20 @@ def test_the_root_and_both_signatures_hold_by_another_implementation(box, export
     assert origin == header["origin"] and int(size) == len(hashes)
     assert base64.b64decode(coded) == root(hashes)
 
+    # The head that the hub cosigned is one of this very log, signed by the device and by the hub.
+    signed = open_note(header["cosigned"], keys["device"])
+    assert open_note(header["cosigned"], keys["witness"]) == signed
+    origin, size, coded = signed.splitlines()[:3]
+    assert origin == header["origin"] and 0 < int(size) <= len(hashes)
+    assert base64.b64decode(coded) == root(hashes[:int(size)])
 
-def test_the_hub_cosigned_a_head_of_this_log(box, export):
-    device = box.status()["deviceID"]
-    cosigned = box.status()["audit"]["cosignedSize"]
-    assert cosigned and cosigned > 0
-    assert device
+
+def test_nobody_elses_key_opens_the_head(box, export):
+    header, keys = json.loads(export.splitlines()[0]), box.status()["keys"]
+    with pytest.raises(InvalidSignature):
+        open_note(header["checkpoint"], keys["witness"])
+    with pytest.raises(InvalidSignature):
+        open_note(header["cosigned"].replace("\n\n", "\nforged\n\n", 1), keys["device"])
 
 
 def test_every_kind_of_forgery_is_found(programs, box, export, tmp_path):

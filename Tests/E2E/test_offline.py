@@ -65,7 +65,7 @@ def test_a_flipped_bit_is_refused_and_mended_by_one_chunk(own):
         assert 0 < fetched <= 2 * 256 * 1024
 
 
-def test_nothing_changed_is_one_round_trip_of_a_kilobyte(own):
+def test_a_sync_with_nothing_new_fetches_nothing(own):
     def settled():
         own.skerry("sync")
         audit = own.status()["audit"]
