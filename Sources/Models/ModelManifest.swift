@@ -100,6 +100,14 @@ extension ModelManifest {
       publisher: try optionalText("publisher"))
   }
 
+  /// The same of a target as the metadata lists it.
+  public init(_ target: TUFTarget) throws(ManifestError) {
+    guard let sha256 = target.sha256 else {
+      throw ManifestError(description: "the target \(target.path): it has no SHA-256, by which models are stored")
+    }
+    try self.init(target: target.path, length: target.length, sha256: sha256, custom: target.custom)
+  }
+
   /// The target's `custom` object.
   public var customJSON: JSONValue {
     var fields: [String: JSONValue] = [

@@ -16,9 +16,7 @@ public struct ModelSelection: Sendable {
     var malformed: [ManifestError] = []
     for target in targets where target.path.hasPrefix("models/") {
       do {
-        manifests.append(
-          try ModelManifest(
-            target: target.path, length: target.length, sha256: target.sha256, custom: target.custom))
+        manifests.append(try ModelManifest(target))
       } catch {
         malformed.append(error)
       }

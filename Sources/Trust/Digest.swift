@@ -81,6 +81,18 @@ public struct SHA256: ~Copyable {
   }
 }
 
+/// SHA-512 (FIPS 180-4), for metadata of others that lists no SHA-256.
+enum SHA512 {
+  /// Bytes.
+  static let length = 64
+
+  static func digest(of bytes: [UInt8]) -> [UInt8] {
+    var digest = [UInt8](repeating: 0, count: length)
+    COpenSSL.SHA512(bytes, bytes.count, &digest)
+    return digest
+  }
+}
+
 /// HMAC-SHA-256 (RFC 2104).
 public enum HMACSHA256 {
   public static func authenticationCode(for message: [UInt8], key: [UInt8]) -> [UInt8] {

@@ -85,17 +85,18 @@ struct ConformanceClient {
     let folder = try option("target-dir")
     // The file's name is the whole path with its separators escaped, so that no target writes outside the folder.
     let path = "\(folder)/\(PercentEncoding.encode(name))"
-    if let there = try? DurableFile.read(path, limit: Int(clamping: target.length)), Digest(of: there) == target.sha256
-    {
+    if let there = try? DurableFile.read(path, limit: Int(clamping: target.length)), target.hashes.match(there) {
       return
     }
     var parts = name.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
-    if trusted.root.consistentSnapshot, let last = parts.popLast() { parts.append("\(target.sha256.hex).\(last)") }
+    if trusted.root.consistentSnapshot, let last = parts.popLast() {
+      parts.append("\(target.hashes.fileNamePrefix).\(last)")
+    }
     let url = try address("target-base-url") + "/" + parts.map(PercentEncoding.encode).joined(separator: "/")
     guard let bytes = try await fetch(url, limit: Int(clamping: target.length)) else {
       throw CommandFailure("\(url) is not there", status: .failure)
     }
-    guard UInt64(bytes.count) == target.length, Digest(of: bytes) == target.sha256 else {
+    guard UInt64(bytes.count) == target.length, target.hashes.match(bytes) else {
       throw CommandFailure("\(name) is not what the metadata names", status: .data)
     }
     try DurableFile.replace(path, with: bytes)

@@ -52,7 +52,7 @@ enum RepoChanges {
     }
     if let other = contents.models.first(where: { $0.path.hasPrefix("models/\(name)/\(version)/") }) {
       throw CommandFailure(
-        "\(manifest.label) is listed already, as \(other.path) with digest \(other.sha256.hex.prefix(16))",
+        "\(manifest.label) is listed already, as \(other.path) with digest \(other.hashes.fileNamePrefix.prefix(16))",
         hint: "a version never changes its meaning: choose another --version, or remove this one first", status: .data)
     }
     let next = try folder.sign(

@@ -102,7 +102,7 @@ enum RepoCheck {
             targets.map {
               [
                 "path": .string($0.path), "length": .integer(Int64(clamping: $0.length)),
-                "sha256": .string($0.sha256.hex),
+                "sha256": $0.sha256.map { .string($0.hex) } ?? .null,
               ]
             }),
           "models": .integer(Int64(counts.models)), "chunks": .integer(Int64(counts.chunks)),

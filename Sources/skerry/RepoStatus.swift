@@ -62,7 +62,7 @@ enum RepoStatus {
           manifest.name.description, manifest.version.description, Readable.bytes(manifest.length),
           String(manifest.sha256.hex.prefix(16)), manifest.architecture, manifest.publisher ?? "")
       } else {
-        models.add(target.path, "", Readable.bytes(target.length), String(target.sha256.hex.prefix(16)))
+        models.add(target.path, "", Readable.bytes(target.length), String(target.hashes.fileNamePrefix.prefix(16)))
       }
     }
     return roles.render() + "\n" + (contents.models.isEmpty ? "no models\n" : models.render())
@@ -90,7 +90,7 @@ enum RepoStatus {
     let targets = contents.models.map { target -> JSONValue in
       [
         "path": .string(target.path), "length": .integer(Int64(clamping: target.length)),
-        "sha256": .string(target.sha256.hex), "custom": target.custom ?? .null,
+        "sha256": target.sha256.map { .string($0.hex) } ?? .null, "custom": target.custom ?? .null,
       ]
     }
     return [
@@ -103,6 +103,6 @@ enum RepoStatus {
 /// Targets as models.
 enum RepoModels {
   static func manifest(_ target: TUFTarget) throws(ManifestError) -> ModelManifest {
-    try ModelManifest(target: target.path, length: target.length, sha256: target.sha256, custom: target.custom)
+    try ModelManifest(target)
   }
 }

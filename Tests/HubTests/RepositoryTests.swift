@@ -250,9 +250,9 @@ import Web
       #expect(try await hub.commit().status == 409)
       let folder = hub.directory + "/repo/targets/notes"
       try DurableFile.makeDirectory(folder)
-      try DurableFile.replace("\(folder)/\(target.sha256.hex).about.txt", with: bytes)
+      try DurableFile.replace("\(folder)/\(target.hashes.fileNamePrefix).about.txt", with: bytes)
       #expect(try await hub.commit().status == 200)
-      #expect(try await hub.send("GET", "/repo/targets/notes/\(target.sha256.hex).about.txt").body == bytes)
+      #expect(try await hub.send("GET", "/repo/targets/notes/\(target.hashes.fileNamePrefix).about.txt").body == bytes)
       for path in ["..%2F..%2Fhub.json5", "notes", "notes/", "../../hub.json5", "notes/..%2f..%2f..%2fhub.json5"] {
         let answer = try await hub.send("GET", "/repo/targets/\(path)")
         #expect(answer.status == 404 || answer.status == 400, "\(path): \(answer.status)")

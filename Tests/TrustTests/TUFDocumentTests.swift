@@ -158,13 +158,34 @@ import Testing
     let hex = String(repeating: "ab", count: 32)
     let bytes = try resigned { members in
       members["targets"] = [
-        "a": ["length": 1, "hashes": ["sha512": "00"]],
+        "a": ["length": 1, "hashes": ["sha3-256": "00"]],
         "b": ["length": 1, "hashes": ["sha256": .string(hex)]],
       ]
     }
     #expect(try TUFTargets(TUFDocument(parsing: bytes, as: .targets)).targets.map(\.path) == ["b"])
     let negative = try resigned { $0["targets"] = ["a": ["length": -1, "hashes": ["sha256": .string(hex)]]] }
     #expect(throws: TUFError.self) { try TUFTargets(TUFDocument(parsing: negative, as: .targets)) }
+  }
+
+  @Test func everyKnownDigestMustMatch() throws {
+    let (bytes, other): ([UInt8], [UInt8]) = (Array("abc".utf8), Array("abd".utf8))
+    // FIPS 180-4's example of "abc".
+    let sha512 =
+      "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e"
+      + "2a9ac94fa54ca49f"
+    func hashes(_ listed: JSONValue) throws -> TUFHashes? {
+      let file = try resigned { $0["targets"] = ["a": ["length": 3, "hashes": listed]] }
+      return try TUFTargets(TUFDocument(parsing: file, as: .targets)).targets.first?.hashes
+    }
+    let alone = try #require(try hashes(["sha512": .string(sha512), "sha3-256": "00"]))
+    #expect(alone.match(bytes) && !alone.match(other) && alone.fileNamePrefix == sha512 && alone.sha256 == nil)
+    let both = try #require(try hashes(["sha512": .string(sha512), "sha256": .string(Digest(of: bytes).hex)]))
+    #expect(both.match(bytes) && both.fileNamePrefix == Digest(of: bytes).hex)
+    let torn = try #require(try hashes(["sha512": .string(sha512), "sha256": .string(Digest(of: other).hex)]))
+    #expect(!torn.match(bytes) && !torn.match(other))
+    for malformed: JSONValue in ["00", 7, .string(sha512.uppercased() + "0"), .null] {
+      #expect(throws: TUFError.self) { try hashes(["sha512": malformed]) }
+    }
   }
 
   @Test func stepsOutOfOrderAreRefused() throws {

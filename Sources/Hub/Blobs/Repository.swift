@@ -199,7 +199,7 @@ public actor Repository {
         try files.demandChunks(of: digest, for: target.path)
       } else {
         let parts = target.path.split(separator: "/", omittingEmptySubsequences: false)
-        let name = (parts.dropLast().map(String.init) + ["\(target.sha256.hex).\(parts.last ?? "")"])
+        let name = (parts.dropLast().map(String.init) + ["\(target.hashes.fileNamePrefix).\(parts.last ?? "")"])
           .joined(separator: "/")
         guard let path = files.targetPath(name), RepositoryFiles.size(path) == target.length else {
           throw HubError(.conflict, "the target \(target.path) has no chunk index and no file in targets/")

@@ -1,27 +1,29 @@
-/// What one metadata file says of another: its version, and its length and digest when given.
+/// What one metadata file says of another: its version, and its length and digests when given.
 public struct TUFFileMeta: Hashable, Sendable {
   public let version: Int64
   /// Bytes.
   public let length: UInt64?
-  public let sha256: Digest?
+  public let hashes: TUFHashes?
 
-  public init(version: Int64, length: UInt64? = nil, sha256: Digest? = nil) {
+  public init(version: Int64, length: UInt64? = nil, hashes: TUFHashes? = nil) {
     self.version = version
     self.length = length
-    self.sha256 = sha256
+    self.hashes = hashes
   }
 
   /// Of a whole metadata file: its version, length and digest.
   public init(of document: TUFDocument) {
-    self.init(version: document.version, length: UInt64(document.bytes.count), sha256: Digest(of: document.bytes))
+    self.init(
+      version: document.version, length: UInt64(document.bytes.count),
+      hashes: TUFHashes(sha256: Digest(of: document.bytes)))
   }
 
-  /// Throws when these bytes do not have the listed length and digest.
+  /// Throws when these bytes do not have the listed length and digests.
   public func check(_ bytes: [UInt8], file: String) throws(TUFError) {
     if let length, length != UInt64(bytes.count) {
       throw .wrongLength(file: file, expected: length, got: UInt64(bytes.count))
     }
-    if let sha256, sha256 != Digest(of: bytes) { throw .wrongHash(file: file) }
+    if let hashes, !hashes.match(bytes) { throw .wrongHash(file: file) }
   }
 
   static func parse(_ value: JSONValue, role: TUFRole, file: String) throws(TUFError) -> TUFFileMeta {
@@ -34,20 +36,20 @@ public struct TUFFileMeta: Hashable, Sendable {
     }
     // "The hashes of the new … metadata file MUST match the hashes, if any": with hashes of which we can check none,
     // the file can't be trusted.
-    var sha256: Digest?
-    if let hashes = value["hashes"] {
-      guard let digest = hashes["sha256"]?.string.flatMap({ Digest(hex: $0) }) else {
-        throw malformed("\"hashes\" has no \"sha256\"")
+    var hashes: TUFHashes?
+    if let listed = value["hashes"] {
+      guard let known = TUFHashes(listed) else {
+        throw malformed("\"hashes\" has no well-formed \"sha256\" or \"sha512\"")
       }
-      sha256 = digest
+      hashes = known
     }
-    return TUFFileMeta(version: version, length: length, sha256: sha256)
+    return TUFFileMeta(version: version, length: length, hashes: hashes)
   }
 
   var json: JSONValue {
     var members: [String: JSONValue] = ["version": .integer(version)]
     if let length { members["length"] = .integer(Int64(clamping: length)) }
-    if let sha256 { members["hashes"] = ["sha256": .string(sha256.hex)] }
+    if let hashes { members["hashes"] = hashes.json }
     return .object(members)
   }
 }
@@ -94,26 +96,34 @@ public struct TUFTarget: Hashable, Sendable {
   public let path: String
   /// Bytes.
   public let length: UInt64
-  public let sha256: Digest
+  public let hashes: TUFHashes
   public let custom: JSONValue?
 
-  public init(path: String, length: UInt64, sha256: Digest, custom: JSONValue? = nil) {
+  public init(path: String, length: UInt64, hashes: TUFHashes, custom: JSONValue? = nil) {
     self.path = path
     self.length = length
-    self.sha256 = sha256
+    self.hashes = hashes
     self.custom = custom
   }
 
+  public init(path: String, length: UInt64, sha256: Digest, custom: JSONValue? = nil) {
+    self.init(path: path, length: length, hashes: TUFHashes(sha256: sha256), custom: custom)
+  }
+
+  /// Skerry's own store goes by it; nil for a target that another publisher listed with SHA-512 alone.
+  public var sha256: Digest? { hashes.sha256 }
+
   var json: JSONValue {
     var members: [String: JSONValue] = [
-      "length": .integer(Int64(clamping: length)), "hashes": ["sha256": .string(sha256.hex)],
+      "length": .integer(Int64(clamping: length)), "hashes": hashes.json,
     ]
     if let custom { members["custom"] = custom }
     return .object(members)
   }
 }
 
-/// What a targets metadata file says. Targets without a SHA-256 are left out: Skerry could not check them.
+/// What a targets metadata file says. Targets with no hash that Skerry knows are left out: it could not
+/// check them.
 public struct TUFTargets: Sendable {
   public let document: TUFDocument
   /// Sorted by path.
@@ -128,14 +138,13 @@ public struct TUFTargets: Sendable {
     guard let listed = document.signed["targets"]?.object else { throw malformed("no \"targets\"") }
     var targets: [TUFTarget] = []
     for (path, value) in listed {
-      guard let length = value["length"]?.integer, length >= 0, value["hashes"]?.object != nil else {
-        throw malformed("target \(path.debugDescription) lacks a length or hashes")
+      guard let length = value["length"]?.integer, length >= 0, let listed = value["hashes"], listed.object != nil
+      else { throw malformed("target \(path.debugDescription) lacks a length or hashes") }
+      guard TUFHashes.algorithms.contains(where: { listed[$0] != nil }) else { continue }
+      guard let hashes = TUFHashes(listed) else {
+        throw malformed("target \(path.debugDescription) has a malformed hash")
       }
-      guard let hex = value["hashes"]?["sha256"]?.string else { continue }
-      guard let digest = Digest(hex: hex) else {
-        throw malformed("target \(path.debugDescription) has a malformed sha256")
-      }
-      targets.append(TUFTarget(path: path, length: UInt64(length), sha256: digest, custom: value["custom"]))
+      targets.append(TUFTarget(path: path, length: UInt64(length), hashes: hashes, custom: value["custom"]))
     }
     self.targets = targets.sorted { $0.path < $1.path }
     if let listed = document.signed["delegations"], listed != .null {
