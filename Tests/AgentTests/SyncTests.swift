@@ -531,3 +531,43 @@ private final class DeafListener {
 
   deinit { for descriptor in descriptors { close(descriptor) } }
 }
+
+@Suite struct SyncAttackTests {
+  private func attacks(_ box: SyncBox) throws -> [String] {
+    try box.log.entries(from: 0, limit: 1000).filter { $0["kind"] == "attack" }
+      .map { "\($0["attack"]?.string ?? "") \($0["role"]?.string ?? "")" }
+  }
+
+  @Test func eachAttackIsOnRecordOnceASync() async throws {
+    try await fleet { hub, box in
+      try hub.publisher.publish(ggufFile(seed: 1), name: "one")
+      try hub.release()
+      _ = try await box.service.syncNow()
+      #expect(try attacks(box).isEmpty)
+      let old = hub.state.withLock(\.files)
+      try hub.publisher.publish(ggufFile(seed: 2), name: "two")
+      try hub.release()
+      _ = try await box.service.syncNow()
+      hub.state.withLock {
+        $0.files["timestamp.json"] = old["timestamp.json"]
+        $0.timestampVersion = 1
+      }
+      #expect(await failure { _ = try await box.service.syncNow() } is TUFError)
+      #expect(try attacks(box) == ["rollback image/timestamp"])
+      hub.state.withLock { $0.files["timestamp.json"] = [UInt8](repeating: 0x20, count: 100_000) }
+      #expect(await failure { _ = try await box.service.syncNow() } is SourceFault)
+      #expect(try attacks(box) == ["rollback image/timestamp", "endless-data image/metadata"])
+    }
+  }
+
+  @Test func noAttackerFillsTheLog() async throws {
+    let records = Records()
+    let ledger = AttackLedger(audit: records.writer)
+    for number in 0..<100 {
+      for _ in 0..<3 { try await ledger.record(AttackReport(.freeze, role: "image/root", reason: "\(number)")) }
+    }
+    try await ledger.close()
+    #expect(records.of("attack").count == AttackLedger.limit + 1)
+    #expect(records.of("attack").last?.fields["counts"] == ["freeze": .integer(Int64(100 - AttackLedger.limit))])
+  }
+}

@@ -63,7 +63,7 @@ extension APIFailure {
         message: "the hub refused: \(refusal.error.message)", hint: refusal.error.hint)
     case .wrongKey, .wrongRoot, .wrongIdentity:
       self.init(status: 502, code: "hub_untrusted", message: error.description)
-    case .garbage: self.init(status: 502, code: "hub_garbage", message: error.description)
+    case .garbage, .tooLarge: self.init(status: 502, code: "hub_garbage", message: error.description)
     case .auditBehind, .auditInconsistent: self.init(status: 409, code: "audit_log", message: error.description)
     case .incomplete: self.init(status: 502, code: "sync_incomplete", message: error.description)
     case .stopped: self.init(status: 503, code: "stopping", message: error.description, retryAfter: 5)

@@ -61,11 +61,16 @@ struct HubClient: Sendable {
     return try await perform(request)
   }
 
-  /// A file of the repository; nil when there is none. Throws for more than `limit` bytes.
+  /// A file of the repository; nil when there is none. Throws `SourceFault.endless` for more than `limit` bytes.
   func get(_ path: String, limit: Int) async throws -> [UInt8]? {
     var request = ClientRequest(method: "GET", url: hub + path)
     request.maxResponseBytes = limit
-    let response = try await perform(request)
+    let response: ClientResponse
+    do {
+      response = try await perform(request)
+    } catch SyncError.tooLarge {
+      throw SourceFault.endless(limit: limit)
+    }
     switch response.status {
     case 200: return response.body
     case 404: return nil
@@ -83,7 +88,7 @@ struct HubClient: Sendable {
     } catch let error as HTTPClientError {
       switch error.kind {
       case .pinMismatch: throw SyncError.wrongKey(hub: hub, reason: error.message)
-      case .tooLarge: throw SyncError.garbage(what: request.url, reason: error.message)
+      case .tooLarge: throw SyncError.tooLarge(what: request.url, reason: error.message)
       case .cancelled: throw CancellationError()
       case .unreachable: throw SyncError.unreachable(hub: hub, reason: error.message)
       default: throw SyncError.lost(hub: hub, reason: error.message)
@@ -112,25 +117,5 @@ struct HubClient: Sendable {
       context.codingPath.map(\.stringValue).joined(separator: ".") + ": " + context.debugDescription
     default: "\(error)"
     }
-  }
-}
-
-/// The hub's repository as the registry reads it.
-struct HubModelSource: ModelSource {
-  let client: HubClient
-
-  func index(_ digest: Digest, limit: Int) async throws -> [UInt8] {
-    try await demanded("/repo/indexes/\(digest.hex).caibx", limit)
-  }
-
-  func chunk(_ id: Digest, limit: Int) async throws -> [UInt8] {
-    try await demanded("/repo/chunks/\(id.hex.prefix(4))/\(id.hex).cacnk", limit)
-  }
-
-  private func demanded(_ path: String, _ limit: Int) async throws -> [UInt8] {
-    guard let bytes = try await client.get(path, limit: limit) else {
-      throw RegistryError.notServed(path)
-    }
-    return bytes
   }
 }

@@ -19,6 +19,8 @@ public enum SyncError: Error, Sendable, CustomStringConvertible {
   case refused(HubError, status: Int)
   /// The answer is not what the protocol says.
   case garbage(what: String, reason: String)
+  /// The answer is longer than it may be.
+  case tooLarge(what: String, reason: String)
   /// The root that came is not the one whose digest the token carries.
   case wrongRoot
   /// The hub took the box in under another name than its key's.
@@ -42,7 +44,8 @@ public enum SyncError: Error, Sendable, CustomStringConvertible {
     case .wrongKey(let hub, let reason):
       "\(hub) does not show the key that was pinned at enrolment (\(reason)); if the hub's key was renewed, enrol again"
     case .refused(let error, _): "the hub refused: \(error)"
-    case .garbage(let what, let reason): "the hub's answer to \(what) makes no sense: \(reason)"
+    case .garbage(let what, let reason), .tooLarge(let what, let reason):
+      "the hub's answer to \(what) makes no sense: \(reason)"
     case .wrongRoot: "the hub handed over another root of trust than the token names; nothing was changed"
     case .wrongIdentity: "the hub enrolled another key than this box's; nothing was changed"
     case .auditBehind(let here, let there):
@@ -57,7 +60,7 @@ public enum SyncError: Error, Sendable, CustomStringConvertible {
   var outcome: SyncMachine.Outcome {
     switch self {
     case .unreachable: .unreachable
-    case .lost, .garbage, .incomplete, .stopped: .transient
+    case .lost, .garbage, .tooLarge, .incomplete, .stopped: .transient
     case .refused(let error, let status):
       error.code.isPermanent || (400..<500).contains(status) && ![408, 409, 425, 429].contains(status)
         ? .permanent : .transient

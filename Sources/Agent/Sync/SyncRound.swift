@@ -103,7 +103,7 @@ struct SyncRound: Sendable {
   }
 
   private func models(_ answer: SyncResponse, _ outcome: inout SyncOutcome) async throws {
-    var trusted = await registry.trusted
+    let trusted = await registry.trusted
     let started = Date(timeIntervalSince1970: TimeInterval(now()))
     let renewBy = started.addingTimeInterval(SyncRound.renewal)
     let hasRepository = answer.timestampVersion > 0
@@ -113,25 +113,20 @@ struct SyncRound: Sendable {
     guard hasRepository, isOther || isEnding || hasWork else { return }
 
     progress(SyncProgress(.metadata))
-    let before = trusted?.timestampVersion
-    let refreshed = try await refresh(at: started)
-    trusted = refreshed
-    let result = try await registry.reconcile(
-      trusted: refreshed, desired: answer.desired, source: HubModelSource(client: client), progress: progress)
-    outcome.activated = result.activated
-    outcome.removed = result.removed
-    outcome.unknown = result.unknown
-    outcome.failures += result.failures.map { SyncOutcome.Failure(model: $0.model, message: "\($0.error)") }
-    outcome.fetchedBytes = result.fetchedBytes
-    outcome.changed = result.isChanged || refreshed.timestampVersion != before
+    let taken = try await intake.run(
+      from: HubFleetSource(client: client), at: started, desired: answer.desired, progress: progress)
+    outcome.activated = taken.models.activated
+    outcome.removed = taken.models.removed
+    outcome.unknown = taken.models.unknown
+    outcome.failures += taken.models.failures.map { SyncOutcome.Failure(model: $0.model, message: "\($0.error)") }
+    outcome.fetchedBytes = taken.models.fetchedBytes
+    outcome.changed = taken.models.isChanged || taken.isMetadataChanged
   }
 
-  private func refresh(at started: Date) async throws -> TrustedMetadata {
-    guard let local = try await registry.metadataState() else { throw SyncError.notEnrolled }
-    return try await TUFWorkflow.refresh(local: local, now: started) { file, limit in
-      try await client.get("/repo/metadata/\(file)", limit: limit)
-    } persist: { file, bytes in
-      try await registry.persistMetadata(file, bytes)
+  private var intake: Intake {
+    let log = log
+    return Intake(registry: registry, device: client.identity.id) { kind, actor, fields in
+      try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
     }
   }
 

@@ -1,0 +1,28 @@
+import Models
+import Trust
+
+/// The hub as everything signed comes from it: both repositories' metadata, indexes and chunks.
+struct HubFleetSource: FleetSource {
+  let client: HubClient
+
+  func imageMetadata(_ file: String, limit: Int) async throws -> [UInt8]? {
+    try await client.get("/repo/metadata/\(file)", limit: limit)
+  }
+
+  func directorMetadata(_ file: String, limit: Int) async throws -> [UInt8]? {
+    try await client.get("/repo/director/\(client.identity.id)/\(file)", limit: limit)
+  }
+
+  func index(_ digest: Digest, limit: Int) async throws -> [UInt8] {
+    try await demanded("/repo/indexes/\(digest.hex).caibx", limit)
+  }
+
+  func chunk(_ id: ChunkID, limit: Int) async throws -> [UInt8] {
+    try await demanded("/repo/chunks/\(id.hex.prefix(4))/\(id.hex).cacnk", limit)
+  }
+
+  private func demanded(_ path: String, _ limit: Int) async throws -> [UInt8] {
+    guard let bytes = try await client.get(path, limit: limit) else { throw RegistryError.notServed(path) }
+    return bytes
+  }
+}
