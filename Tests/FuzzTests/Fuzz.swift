@@ -29,7 +29,7 @@ import Trust
 
   /// Feeds `parse` with damaged copies of `samples` and with noise; `parse` tells whether it took the input.
   static func feed(_ name: String, _ samples: [[UInt8]], _ parse: ([UInt8]) throws -> Void) {
-    var random = Generator(state: seed ^ UInt64(name.utf8.reduce(0) { $0 &* 31 &+ Int($1) & 0xFFFF }))
+    var random = Generator(state: seed ^ name.utf8.reduce(0) { $0 &* 31 &+ UInt64($1) })
     var taken = 0
     for sample in samples {
       #expect(throws: Never.self, "\(name) refuses an undamaged sample") { try parse(sample) }
@@ -126,17 +126,6 @@ import Trust
     Self.feed("caibx", [index.caibx]) { input in
       let read = try ChunkIndex(caibx: input)
       #expect(try ChunkIndex(caibx: read.caibx).chunks == read.chunks)
-    }
-  }
-
-  @Test func metadata() throws {
-    let date = Date(timeIntervalSince1970: 4_000_000_000)
-    let target = TUFTarget(path: "models/a/1/a.gguf", length: 5, sha256: Digest(of: [1]))
-    let signed = TUFWriter.targets(version: 1, expires: date, targets: [target])
-    let bytes = try signed.signed(by: [Self.key])
-    Self.feed("targets.json", [bytes]) { _ = try TUFDocument(parsing: $0, as: .targets) }
-    for role in [TUFRole.root, .snapshot, .timestamp] {
-      Self.feed("\(role).json", []) { _ = try TUFDocument(parsing: $0, as: role) }
     }
   }
 
