@@ -54,6 +54,11 @@ public enum Merkle {
     return try ranges([0..<size], read)[0]
   }
 
+  /// The roots of the complete subtrees that make up the tree of `size`, the largest first.
+  public static func edge(size: UInt64, read: Reader) throws -> [Digest] {
+    try checked(subtrees(0..<size), read)
+  }
+
   /// The audit path of leaf `index` in the tree of `size`, from the leaf's sibling up (RFC 6962 §2.1.1).
   public static func inclusionProof(index: UInt64, size: UInt64, read: Reader) throws -> [Digest] {
     guard index < size else { throw MerkleError.outOfRange }

@@ -76,6 +76,14 @@ public struct MerkleFrontier: Sendable, Hashable {
 
   public init() {}
 
+  /// The edge of a tree of this size out of the roots of its complete subtrees, the largest first; nil when their number
+  /// is not that of the bits in `size`. Whether they are the tree's own, its root tells.
+  public init?(size: UInt64, subtrees: [Digest]) {
+    guard subtrees.count == size.nonzeroBitCount else { return nil }
+    self.subtrees = subtrees
+    self.size = size
+  }
+
   /// Adds a leaf. Gives what the stored hashes grow by: the leaf, then every subtree that it completes, the same as
   /// `Merkle.hashesToStore` without reading anything.
   @discardableResult
