@@ -54,10 +54,12 @@ public struct SyncRequest: Codable, Hashable, Sendable {
   public var outbox: Int
   /// The engine sandbox's state: `active`, `off` or `unavailable`.
   public var sandbox: String
+  /// What the hub is to sign together with its time; another one in each request. Nil: the box asks for no time.
+  public var nonce: String?
 
   public init(
     agentVersion: String, name: String, models: [ReportedModel], repository: RepositoryVersions, audit: AuditHead,
-    outbox: Int, sandbox: String
+    outbox: Int, sandbox: String, nonce: String? = nil
   ) {
     self.agentVersion = agentVersion
     self.name = name
@@ -66,6 +68,7 @@ public struct SyncRequest: Codable, Hashable, Sendable {
     self.audit = audit
     self.outbox = outbox
     self.sandbox = sandbox
+    self.nonce = nonce
   }
 }
 
@@ -87,15 +90,20 @@ public struct SyncResponse: Codable, Hashable, Sendable {
   /// What the hub still lacks: `SyncResponse.auditHead`, `SyncResponse.report`. A word that a box doesn't know is no
   /// matter.
   public var wants: [String]
+  /// The hub's time, signed with its online key, in answer to the request's nonce (`TimeReply`).
+  public var time: DSSEEnvelope?
 
   public static let auditHead = "audit-head"
   public static let report = "report"
 
-  public init(hubTime: Int64, timestampVersion: Int, desired: [String]?, audit: Audit, wants: [String]) {
+  public init(
+    hubTime: Int64, timestampVersion: Int, desired: [String]?, audit: Audit, wants: [String], time: DSSEEnvelope? = nil
+  ) {
     self.hubTime = hubTime
     self.timestampVersion = timestampVersion
     self.desired = desired
     self.audit = audit
     self.wants = wants
+    self.time = time
   }
 }

@@ -142,7 +142,7 @@ extension RepoFolder {
     let timestamp = try signed(
       TUFWriter.timestamp(
         version: (contents.timestamp?.document.version ?? 0) + 1, expires: expiry.online,
-        snapshot: TUFFileMeta(of: snapshot.document)), .timestamp)
+        snapshot: TUFFileMeta(of: snapshot.document), signedAt: Date()), .timestamp)
     next.snapshot = try TUFSnapshot(snapshot.document)
     next.timestamp = try TUFTimestamp(timestamp.document)
     try write("\(version).targets.json", targets.bytes)

@@ -241,7 +241,7 @@ public actor Repository {
     let old = try files.metadata("timestamp.json").flatMap { try? TUFDocument(parsing: $0, as: .timestamp) }
     let timestamp = try TUFWriter.timestamp(
       version: max(trusted.timestampVersion ?? 0, old?.version ?? 0) + 1,
-      expires: now.addingTimeInterval(Self.timestampLifetime), snapshot: TUFFileMeta(of: snapshot)
+      expires: now.addingTimeInterval(Self.timestampLifetime), snapshot: TUFFileMeta(of: snapshot), signedAt: now
     ).signed(by: [onlineKey])
     plan.files.append(("timestamp.json", timestamp))
     try admit(&plan, &trusted, timestamp: timestamp, snapshot: snapshot.bytes, targets: targets.bytes, now)

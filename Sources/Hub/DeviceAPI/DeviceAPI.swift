@@ -61,6 +61,10 @@ struct DeviceAPI: Sendable {
     guard message.agentVersion.utf8.count <= 64, message.models.count <= 1000 else {
       throw HubError(.malformed, "agentVersion or models is too long")
     }
+    let nonce = message.nonce
+    // It is signed and forgotten: kept, it would make each state of a box differ from the last.
+    message.nonce = nil
+    guard (nonce?.utf8.count ?? 0) <= TimeReply.longestNonce else { throw HubError(.malformed, "nonce is too long") }
     let now = Clock.unixTime()
     let facts = try await state.store.recordSync(
       signed.device.id, sequence: signed.sequence, request: message, now: now)
@@ -72,7 +76,10 @@ struct DeviceAPI: Sendable {
       200,
       SyncResponse(
         hubTime: now, timestampVersion: try await repository.versions().timestamp, desired: facts.assigned,
-        audit: SyncResponse.Audit(cosignedSize: cosigned), wants: wants))
+        audit: SyncResponse.Audit(cosignedSize: cosigned), wants: wants,
+        time: nonce.map {
+          TimeReply.signed(device: signed.device.id.hex, nonce: $0, time: Clock.unixTime(), key: state.onlineKey)
+        }))
   }
 
   private func outbox(_ request: HTTPRequest) async throws -> HTTPResponse {

@@ -1,3 +1,5 @@
+import FoundationEssentials
+
 /// What one metadata file says of another: its version, and its length and digests when given.
 public struct TUFFileMeta: Hashable, Sendable {
   public let version: Int64
@@ -58,12 +60,16 @@ public struct TUFFileMeta: Hashable, Sendable {
 public struct TUFTimestamp: Sendable {
   public let document: TUFDocument
   public let snapshot: TUFFileMeta
+  /// When it says that it was signed, in Unix seconds; nil when it does not say.
+  public let signedAt: Int64?
 
   public init(_ document: TUFDocument) throws(TUFError) {
     guard let meta = document.signed["meta"]?["snapshot.json"] else {
       throw .malformed(role: "timestamp", reason: "its \"meta\" lists no snapshot.json")
     }
     snapshot = try TUFFileMeta.parse(meta, role: .timestamp, file: "snapshot.json")
+    signedAt = document.signed["skerry"]?["signedAt"]?.string.flatMap { TUFTime.parse($0) }
+      .map { Int64($0.timeIntervalSince1970) }
     self.document = document
   }
 }

@@ -32,13 +32,15 @@ public enum TUFWorkflow {
   /// One update of the metadata. Returns the new trusted set; throws `TUFError` for a file that is not trusted, and
   /// whatever the closures throw. What was trusted up to an error has been kept.
   ///
-  /// - `now`: 5.1 "Record the time at which the update began as the fixed update start time."
+  /// - `time`: 5.1 "Record the time at which the update began as the fixed update start time." It is asked for once, when
+  ///   the root is the newest: what time it is may hang on whose word the root still counts (`TimeFloor`), and what is
+  ///   held against an expiry may include the grace that this root allows (`RepositoryPolicy`).
   /// - `fetch`: the bytes of a metadata file ("3.root.json"), nil when the repository has none of that name. It should
   ///   stop reading after the given number of bytes; a longer answer is refused here as well.
   /// - `persist`: keeps a file ("root.json", "timestamp.json", "snapshot.json", "targets.json"), durably, before it
   ///   returns. Called as soon as the file is trusted. Nil bytes: the file is to be removed.
   public static func refresh(
-    local: TUFLocalState, now: Date, limits: Limits = Limits(),
+    local: TUFLocalState, limits: Limits = Limits(), time: (TUFRoot) async throws -> Date,
     fetch: (_ file: String, _ maximum: Int) async throws -> [UInt8]?,
     persist: (_ file: String, _ bytes: [UInt8]?) async throws -> Void
   ) async throws -> TrustedMetadata {
@@ -64,6 +66,7 @@ public enum TUFWorkflow {
       try await persist("root.json", bytes)
       // 5.3.9 "Repeat steps 5.3.2 to 5.3.9"
     }
+    let now = try await time(trusted.root)
     try trusted.finishRoot(now: now)
 
     // 5.4.1 "Download the timestamp metadata file, up to X number of bytes"
@@ -99,6 +102,15 @@ public enum TUFWorkflow {
       try await persist("targets.json", bytes)
     }
     return trusted
+  }
+
+  /// The same, for a caller who knows what time it is before.
+  public static func refresh(
+    local: TUFLocalState, now: Date, limits: Limits = Limits(),
+    fetch: (_ file: String, _ maximum: Int) async throws -> [UInt8]?,
+    persist: (_ file: String, _ bytes: [UInt8]?) async throws -> Void
+  ) async throws -> TrustedMetadata {
+    try await refresh(local: local, limits: limits, time: { _ in now }, fetch: fetch, persist: persist)
   }
 
   static func limit(_ meta: TUFFileMeta, _ limit: Int, _ file: String) throws(TUFError) -> Int {

@@ -23,8 +23,10 @@ public enum TUFWriter {
   public static let specification = "1.0.34"
 
   /// A root with consistent snapshots. `keys` are the keys of each role; all that `roles` names must be there.
+  /// `policy` is what holds when metadata has expired.
   public static func root(
-    version: Int64, expires: Date, roles: [TUFRole: (keys: [TUFKey], threshold: Int)], consistentSnapshot: Bool = true
+    version: Int64, expires: Date, roles: [TUFRole: (keys: [TUFKey], threshold: Int)], consistentSnapshot: Bool = true,
+    policy: RepositoryPolicy = RepositoryPolicy()
   ) -> TUFSigned {
     var keys: [String: JSONValue] = [:]
     var listed: [String: JSONValue] = [:]
@@ -34,9 +36,11 @@ public enum TUFWriter {
         "keyids": .array(value.keys.map { .string($0.keyID) }), "threshold": .integer(Int64(value.threshold)),
       ]
     }
-    return file(
-      .root, version, expires,
-      ["consistent_snapshot": .bool(consistentSnapshot), "keys": .object(keys), "roles": .object(listed)])
+    var members: [String: JSONValue] = [
+      "consistent_snapshot": .bool(consistentSnapshot), "keys": .object(keys), "roles": .object(listed),
+    ]
+    members["skerry"] = policy.json
+    return file(.root, version, expires, members)
   }
 
   public static func targets(version: Int64, expires: Date, targets: [TUFTarget]) -> TUFSigned {
@@ -49,8 +53,13 @@ public enum TUFWriter {
     file(.snapshot, version, expires, ["meta": .object(files.mapValues(\.json))])
   }
 
-  public static func timestamp(version: Int64, expires: Date, snapshot: TUFFileMeta) -> TUFSigned {
-    file(.timestamp, version, expires, ["meta": ["snapshot.json": snapshot.json]])
+  /// `signedAt` is when it is signed: a box that reads it knows that it is no earlier (`TimeFloor`).
+  public static func timestamp(
+    version: Int64, expires: Date, snapshot: TUFFileMeta, signedAt: Date? = nil
+  ) -> TUFSigned {
+    var members: [String: JSONValue] = ["meta": ["snapshot.json": snapshot.json]]
+    members["skerry"] = signedAt.map { ["signedAt": .string(TUFTime.format($0))] }
+    return file(.timestamp, version, expires, members)
   }
 
   private static func file(
