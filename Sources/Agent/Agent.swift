@@ -15,10 +15,13 @@ public final class Agent: Sendable {
   private let lock: Mutex<InstanceLock?>
   private let database: Database
   private let log: AuditLog
+  private let identity: DeviceIdentity
   private let access: AccessControl
   private let registry: ModelRegistry
   private let inference: InferenceService
   private let sync: SyncService
+  private let clock: TrustedClock
+  private let keeper: ClockKeeper
   private let server: HTTPServer
   private let clients: [HTTPClient]
   private let letGo: @Sendable () -> Void
@@ -45,14 +48,16 @@ public final class Agent: Sendable {
     let audit: AuditWriter = { kind, actor, fields in
       try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
     }
+    let clock = TrustedClock(path: state + "/time.json")
     let access = try await AccessControl(
-      policyFile: configuration.policyDirectory + "/roles.json5", database: database, audit: audit)
+      policyFile: configuration.policyDirectory + "/roles.json5", database: database, now: clock.now, audit: audit)
 
     let runningEngines = Late<InferenceService>()
     let registry = try await ModelRegistry.open(
       database: database, directory: state + "/registry",
       audit: audit,
-      isInUse: { await runningEngines.value?.isInUse($0.sha256) ?? false }, now: Clock.unixTime)
+      isInUse: { await runningEngines.value?.isInUse($0.sha256) ?? false }, now: clock.now)
+    let keeper = ClockKeeper(clock: clock, audit: audit, access: access, registry: registry)
 
     try DurableFile.makeDirectory(configuration.runtimeDirectory, mode: 0o755)
     try DurableFile.makeDirectory(configuration.engineSocketDirectory, mode: 0o700)
@@ -71,15 +76,17 @@ public final class Agent: Sendable {
     let syncing = Late<SyncService>()
     let facts = ReportFacts(
       name: name, startedAt: startedAt, identity: identity, log: log, access: access, registry: registry,
-      sandbox: sandbox, registryDirectory: state + "/registry")
-    let reporter = ComplianceReporter(audit: log, key: identity.key) { try await facts.gather(syncing.value) }
+      sandbox: sandbox, registryDirectory: state + "/registry", clock: clock)
+    let reporter = ComplianceReporter(audit: log, key: identity.key, now: clock.now) {
+      try await facts.gather(syncing.value)
+    }
     let sync = try await SyncService(
       configuration: SyncService.Configuration(
         stateDirectory: state, name: name, agentVersion: agentVersion,
         probeSeconds: Double(configuration.sync.probeSeconds),
         intervalSeconds: Double(configuration.sync.intervalSeconds)),
       surroundings: SyncService.Surroundings(
-        sandbox: { sandbox.state }, report: { try JSONValue(encoding: try await reporter.envelope()) }),
+        sandbox: { sandbox.state }, report: { try JSONValue(encoding: try await reporter.envelope()) }, clock: clock),
       identity: identity, database: database, registry: registry, log: log, http: hubClient)
     syncing.set(sync)
 
@@ -87,21 +94,24 @@ public final class Agent: Sendable {
     let desk = InferenceDesk(
       access: access, registry: registry, inference: inference, client: engineClient,
       digester: try PromptDigester(keysDirectory: state + "/keys"), audit: audit, counters: counters,
-      patience: configuration.limits.requestSeconds)
+      clock: clock, patience: configuration.limits.requestSeconds)
     let api = LocalAPI(
       configuration: configuration, name: name, access: access, registry: registry, inference: inference, sync: sync,
       reporter: reporter, log: log, desk: desk, counters: counters, identity: identity, sandbox: sandbox,
-      startedAt: startedAt)
+      startedAt: startedAt, clock: clock)
     server = HTTPServer(Agent.serverConfiguration(configuration), handler: api.handler())
 
     self.source = source
     self.configuration = configuration
     self.database = database
     self.log = log
+    self.identity = identity
     self.access = access
     self.registry = registry
     self.inference = inference
     self.sync = sync
+    self.clock = clock
+    self.keeper = keeper
     clients = [hubClient, engineClient]
     letGo = {
       runningEngines.clear()
@@ -110,9 +120,11 @@ public final class Agent: Sendable {
 
     // The first record shows that the disk takes records, before anybody is served.
     try await audit("start", "system", ["version": .string(agentVersion), "sandbox": .string(sandbox.state)])
+    try await recallTime()
+    await keeper.look()
     try server.start()
     await sync.start()
-    tasks.withLock { $0 = [Task { [weak self] in await self?.letGoOfOldModels() }] }
+    tasks.withLock { $0 = [Task { [weak self] in await self?.letGoOfOldModels() }, Task { await keeper.run() }] }
     Log.shared.info(
       "serving",
       ["socket": configuration.socketPath, "tcp": configuration.listen.tcp ?? "none", "sandbox": sandbox.state])
@@ -139,6 +151,14 @@ public final class Agent: Sendable {
     made.maxInFlight = configuration.limits.maxInFlight
     made.requestDeadline = .seconds(configuration.limits.requestSeconds)
     return made
+  }
+
+  /// What the trusted metadata on disk says of the time counts from the start on, whatever became of what was kept of it.
+  private func recallTime() async throws {
+    let log = log
+    try await Intake(registry: registry, device: identity.id, clock: clock) { kind, actor, fields in
+      try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
+    }.settleTime()
   }
 
   /// Engines of models that were replaced or withdrawn don't stay for their idle time.
@@ -186,6 +206,9 @@ public final class Agent: Sendable {
     await server.stop(drain: .seconds(configuration.limits.drainSeconds))
     await inference.shutdown(drain: .zero)
     for client in clients { await client.close() }
+    do { try clock.save() } catch {
+      Log.shared.warning("the passed time could not be kept", ["reason": "\(error)"])
+    }
     _ = try? await log.append(AuditEvent(kind: "stop", actor: "system"))
     log.close()
     database.close()

@@ -6,5 +6,6 @@ enum AgentDatabase {
     Migration(1, AccessTable.schema),
     Migration(2, ModelTable.schema),
     Migration(3, SyncTables.schema),
+    Migration(4, AccessTable.ended),
   ]
 }

@@ -30,17 +30,18 @@ extension ComplianceFinding {
   static let longSilence: Int64 = 30 * 86_400
   /// Bytes below which the disk is nearly full: the audit log needs room, or nothing is served.
   static let littleRoom: UInt64 = 512 << 20
-  /// No box was made before 2024: an earlier clock is wrong.
-  static let earliestTime: Int64 = 1_704_067_200
+  /// A clock so far ahead of the hub's is worth a look, in seconds.
+  static let farAhead: Int64 = 86_400
 
   static func findings(
     now: Int64, device: ComplianceReport.Device, models: [ComplianceReport.Model], roles: [ComplianceReport.Role],
     tokens: [ComplianceReport.Token], audit: ComplianceReport.Audit, repository: ComplianceReport.Repository,
-    sync: ComplianceReport.Sync, sandbox: ComplianceReport.Sandbox
+    sync: ComplianceReport.Sync, sandbox: ComplianceReport.Sandbox, clock: ComplianceReport.Clock?
   ) -> [ComplianceFinding] {
     let all =
       models.flatMap(about) + about(audit, device) + about(sandbox) + about(sync, device, now) + about(repository, now)
-      + roles.compactMap(about) + tokens.compactMap { about($0, now) } + about(device, now)
+      + about(clock, device, now)
+      + roles.compactMap(about) + tokens.compactMap { about($0, now) } + about(device)
     // The order within a severity is the one above.
     return ComplianceFinding.Severity.allCases.flatMap { severity in all.filter { $0.severity == severity } }
   }
@@ -141,6 +142,15 @@ extension ComplianceFinding {
   private static func about(_ repository: ComplianceReport.Repository, _ now: Int64) -> [ComplianceFinding] {
     let expired = repository.expires.filter { $0.value <= now }.keys.sorted()
     if expired.isEmpty { return [] }
+    if let end = repository.refusesAt, end <= now {
+      return [
+        ComplianceFinding(
+          id: "models-stale", severity: .critical, subject: "box:repository",
+          message: "The signed metadata (\(expired.joined(separator: ", "))) expired longer ago than the repository's "
+            + "policy allows. Installed models no longer answer; nothing was removed.",
+          remedy: "Run skerry sync where the hub can be reached, or import a bundle from it.")
+      ]
+    }
     return [
       ComplianceFinding(
         id: "metadata-expired", severity: .warning, subject: "box:repository",
@@ -173,7 +183,37 @@ extension ComplianceFinding {
     }
   }
 
-  private static func about(_ device: ComplianceReport.Device, _ now: Int64) -> [ComplianceFinding] {
+  private static func about(
+    _ clock: ComplianceReport.Clock?, _ device: ComplianceReport.Device, _ now: Int64
+  ) -> [ComplianceFinding] {
+    var found: [ComplianceFinding] = []
+    let subject = "box:\(device.name)"
+    if let doubt = clock?.doubt {
+      found.append(
+        ComplianceFinding(
+          id: "clock-wrong", severity: .warning, subject: subject,
+          message:
+            "The box's clock can't be right (\(doubt)): the box reckons with the signed time floor and its uptime. "
+            + "The times in the audit log are what the clock shows.",
+          remedy: "Set the clock, or let it sync by NTP; if the clock is right, skerry sync."))
+    } else if let ahead = clock?.aheadOfHub, ahead > farAhead {
+      found.append(
+        ComplianceFinding(
+          id: "clock-ahead", severity: .warning, subject: subject,
+          message: "The box's clock is \(ahead / 86_400) days ahead of the time that the hub signed.",
+          remedy: "Set the clock, or let it sync by NTP."))
+    }
+    if let reason = clock?.refused {
+      found.append(
+        ComplianceFinding(
+          id: "time-refused", severity: .critical, subject: subject,
+          message: "A signed statement of the time is not believed: \(reason).",
+          remedy: "Find out who holds the hub's online key, and rotate it with a new root."))
+    }
+    return found
+  }
+
+  private static func about(_ device: ComplianceReport.Device) -> [ComplianceFinding] {
     var found: [ComplianceFinding] = []
     if let room = device.diskFree, room < littleRoom {
       found.append(
@@ -181,13 +221,6 @@ extension ComplianceFinding {
           id: "disk-nearly-full", severity: .warning, subject: "box:\(device.name)",
           message: "Only \(room >> 20) MiB are free. When the audit log can't be written, nothing is served.",
           remedy: "Make room on the state directory's file system."))
-    }
-    if now < earliestTime {
-      found.append(
-        ComplianceFinding(
-          id: "clock-wrong", severity: .warning, subject: "box:\(device.name)",
-          message: "The box's clock is wrong; the times in this report and the audit log are what it shows.",
-          remedy: "Set the clock, or let it sync by NTP."))
     }
     return found
   }

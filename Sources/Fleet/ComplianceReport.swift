@@ -133,10 +133,49 @@ public struct ComplianceReport: Codable, Sendable, Hashable {
   public struct Repository: Codable, Sendable, Hashable {
     public var versions: [String: Int]
     public var expires: [String: Int64]
+    /// When the first of them expired; nil while none has.
+    public var staleSince: Int64?
+    /// When installed models stop answering by the signed policy; nil: never.
+    public var refusesAt: Int64?
+    /// For so many seconds after its expiry the signed policy lets metadata bring in something new.
+    public var graceSeconds: Int64?
 
-    public init(versions: [String: Int] = [:], expires: [String: Int64] = [:]) {
+    public init(
+      versions: [String: Int] = [:], expires: [String: Int64] = [:], staleSince: Int64? = nil, refusesAt: Int64? = nil,
+      graceSeconds: Int64? = nil
+    ) {
       self.versions = versions
       self.expires = expires
+      self.staleSince = staleSince
+      self.refusesAt = refusesAt
+      self.graceSeconds = graceSeconds
+    }
+  }
+
+  /// What the box knows of the time.
+  public struct Clock: Codable, Sendable, Hashable {
+    /// What its wall clock shows.
+    public var wall: Int64
+    /// The earliest that it can be, by signed statements and the time that has passed since.
+    public var floor: Int64
+    /// "behind" or "ahead" where the wall clock can't be right and is not believed; nil where it is.
+    public var doubt: String?
+    /// What the floor stands on: "reply" or "metadata"; nil: nothing signed yet.
+    public var source: String?
+    /// Why the last signed time that came was not believed.
+    public var refused: String?
+    /// By how many seconds the wall clock was ahead when the hub last signed the time.
+    public var aheadOfHub: Int64?
+
+    public init(
+      wall: Int64, floor: Int64, doubt: String?, source: String?, refused: String? = nil, aheadOfHub: Int64? = nil
+    ) {
+      self.wall = wall
+      self.floor = floor
+      self.doubt = doubt
+      self.source = source
+      self.refused = refused
+      self.aheadOfHub = aheadOfHub
     }
   }
 
@@ -178,13 +217,15 @@ public struct ComplianceReport: Codable, Sendable, Hashable {
   public let repository: Repository
   public let sync: Sync
   public let sandbox: Sandbox
+  /// Nil in reports of older agents.
+  public let clock: Clock?
   /// What is not as it should be, the worst first.
   public let findings: [ComplianceFinding]
 
   /// A report of these facts, with the findings that follow from them.
   public init(
     generatedAt: Int64, device: Device, models: [Model], roles: [Role], tokens: [Token], audit: Audit,
-    repository: Repository, sync: Sync, sandbox: Sandbox
+    repository: Repository, sync: Sync, sandbox: Sandbox, clock: Clock? = nil
   ) {
     version = Self.currentVersion
     self.generatedAt = generatedAt
@@ -196,9 +237,10 @@ public struct ComplianceReport: Codable, Sendable, Hashable {
     self.repository = repository
     self.sync = sync
     self.sandbox = sandbox
+    self.clock = clock
     findings = ComplianceFinding.findings(
       now: generatedAt, device: device, models: self.models, roles: self.roles, tokens: self.tokens, audit: audit,
-      repository: repository, sync: sync, sandbox: sandbox)
+      repository: repository, sync: sync, sandbox: sandbox, clock: clock)
   }
 
   /// Canonical JSON: what is signed.

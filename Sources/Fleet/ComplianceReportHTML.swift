@@ -83,6 +83,18 @@ extension ComplianceReport {
       ("Engine sandbox", Self.escape(sandbox.isActive ? "on" : "off" + (sandbox.reason.map { ": \($0)" } ?? ""))),
     ]
     if let room = device.diskFree { rows.append(("Room on disk", bytes(room))) }
+    if let clock {
+      rows.append(
+        (
+          "Clock",
+          clock.doubt.map {
+            "<strong class=\"warning\">not believed: \(Self.escape($0))</strong>, it shows \(time(clock.wall))"
+          }
+            ?? "believed"
+        ))
+      rows.append(("Time floor", time(clock.floor)))
+    }
+    if let at = repository.refusesAt { rows.append(("Models answer until", time(at))) }
     if let error = sync.lastError { rows.append(("Last sync error", Self.escape(error))) }
     return rows
   }

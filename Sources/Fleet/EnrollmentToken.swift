@@ -7,12 +7,15 @@ public enum EnrollmentTokenError: Error, Equatable, CustomStringConvertible {
   case malformed(String)
   /// Made by a newer Skerry.
   case unknownVersion(String)
+  /// Its end has passed for certain.
+  case expired
 
   public var description: String {
     switch self {
     case .cut: "this enrolment token is cut off or mistyped; copy the whole line that began with skerry1."
     case .malformed(let what): "this is no enrolment token: \(what)"
     case .unknownVersion(let version): "this enrolment token has version \(version); this Skerry reads version 1"
+    case .expired: "this enrolment token has expired; ask the hub's operator for a new one"
     }
   }
 }

@@ -27,7 +27,7 @@ private let modelList: Runner = { invocation in
     for model in models {
       let size = modelSize(model)
       table.add(
-        model.text("name"), model.text("version"), model.text("state"), size, model.text("architecture"),
+        model.text("name"), model.text("version"), stateText(model), size, model.text("architecture"),
         "\(model.strings("signers").count)")
     }
     return table.render()
@@ -41,7 +41,7 @@ private let modelShow: Runner = { invocation in
 
 func modelText(_ model: JSONValue) -> String {
   facts([
-    ("name", model.text("name")), ("version", model.text("version")), ("state", model.text("state")),
+    ("name", model.text("name")), ("version", model.text("version")), ("state", stateText(model)),
     ("problem", model["problem"]?.string), ("size", modelSize(model)),
     ("architecture", model["architecture"]?.string),
     ("context", model["contextLength"]?.integer.map { "\($0) tokens" }),
@@ -50,6 +50,14 @@ func modelText(_ model: JSONValue) -> String {
     ("signed by", model.strings("signers").joined(separator: "\n")),
     ("installed", model["installedAt"]?.integer.map(timestamp)),
   ])
+}
+
+private func stateText(_ model: JSONValue) -> String {
+  switch model.text("freshness") {
+  case "stale": model.text("state") + ", stale"
+  case "refused": model.text("state") + ", stale: no longer answers"
+  default: model.text("state")
+  }
 }
 
 private func modelSize(_ model: JSONValue) -> String {

@@ -23,6 +23,8 @@ func statusText(_ status: JSONValue, now: Int64) -> String {
   rows.append(
     ("models", listText(status.list("models")) { "\($0.text("name")) \($0.text("version")): \($0.text("state"))" }))
   rows.append(("engines", listText(status.list("engines")) { engineText($0) }))
+  rows.append(("metadata", freshnessText(status["freshness"] ?? .null, now: now)))
+  rows.append(("clock", clockText(status["clock"] ?? .null)))
   rows.append(("sandbox", sandboxText(status["sandbox"] ?? .null)))
   let cosigned = audit["cosignedSize"]?.integer
   rows.append(
@@ -43,6 +45,38 @@ private func syncText(_ sync: JSONValue, now: Int64) -> String {
   parts.append(sync["lastSuccess"]?.integer.map { "last \(timestampAndAge($0, now: now))" } ?? "never yet")
   if let next = sync["nextAttempt"]?.integer { parts.append("next \(timestampAndAge(next, now: now))") }
   return parts.joined(separator: ", ")
+}
+
+private func freshnessText(_ freshness: JSONValue, now: Int64) -> String? {
+  let end = freshness["refusesAt"]?.integer.map(timestamp)
+  guard let since = freshness["since"]?.integer else { return nil }
+  let what = "expired \(timestamp(since)): " + freshness.strings("expired").joined(separator: ", ")
+  if freshness.text("state") == "refused" {
+    return what + "\nmodels no longer answer since \(end ?? "then"), as the signed policy says: skerry sync"
+  }
+  return what + "\ninstalled models go on" + (end.map { " until \($0)" } ?? "")
+    + ", nothing new is installed: skerry sync"
+}
+
+private func clockText(_ clock: JSONValue) -> String? {
+  guard let wall = clock["wall"]?.integer, let floor = clock["floor"]?.integer else { return nil }
+  var lines: [String] = []
+  switch clock.text("doubt") {
+  case "behind":
+    lines.append("NOT BELIEVED: it shows \(timestamp(wall)), and it is no earlier than \(timestamp(floor))")
+  case "ahead":
+    lines.append("NOT BELIEVED: it shows \(timestamp(wall)), absurdly long after \(timestamp(floor))")
+  default: break
+  }
+  if !lines.isEmpty, let time = clock["time"]?.integer {
+    lines.append("the box reckons with \(timestamp(time)): set the clock")
+  }
+  if let ahead = clock["aheadOfHub"]?.integer, ahead > 86_400, lines.isEmpty {
+    lines.append("\(ahead / 86_400) days ahead of the hub's: set the clock")
+  }
+  let refused = clock.text("refused")
+  if !refused.isEmpty { lines.append("a signed time was not believed: \(refused)") }
+  return lines.isEmpty ? "believed" : lines.joined(separator: "\n")
 }
 
 private func engineText(_ engine: JSONValue) -> String {

@@ -55,7 +55,7 @@ private let tokenList: Runner = { invocation in
       let created = token["created"]?.integer ?? token["createdAt"]?.integer
       table.add(
         token.text("name"), token.strings("roles").joined(separator: ", "), created.map(timestamp) ?? "",
-        expires.map { $0 < now ? "expired \(timestamp($0))" : timestamp($0) } ?? "never")
+        expires.map { token["ended"]?.bool ?? ($0 < now) ? "expired \(timestamp($0))" : timestamp($0) } ?? "never")
     }
     return table.render()
   }

@@ -185,6 +185,40 @@ import Trust
     #expect(!access.policy.administrators.isEmpty)
   }
 
+  /// A clock that is set back brings no ended token back, not even through a restart; the hub's signed time may.
+  @Test func anEndedTokenStaysEndedWhateverTheClockShows() async throws {
+    let access = try await make()
+    let text = try await access.createToken("app", roles: ["chat"], expiresInSeconds: 60, by: root)
+    let unused = try await access.createToken("unused", roles: ["chat"], expiresInSeconds: 60, by: root)
+    _ = try await access.createToken("long", roles: [], expiresInSeconds: 10_000_000, by: root)
+    time.now += 60
+    await access.endTokens()
+    time.now -= 60
+    let again = try await make()
+    for one in [access, again] {
+      for token in [text, unused] {
+        let refusal = await failure { _ = try await one.tokenCaller(authorization: "Bearer \(token)") }
+        guard case .unknownCaller(let reason) = refusal else {
+          Issue.record("a token that had ended was accepted")
+          continue
+        }
+        #expect(reason.contains("expired"))
+      }
+    }
+    // The hub says that it is later than the end: they stay ended. That it is earlier: they were ended too soon.
+    try await again.reviveTokens(signed: 1_000_100)
+    #expect(again.tokens().filter { $0.ended != nil }.map(\.name) == ["app", "unused"])
+    try await again.reviveTokens(signed: 900_000)
+    _ = try await again.tokenCaller(authorization: "Bearer \(text)")
+    #expect(again.tokens().allSatisfy { $0.ended == nil })
+    #expect(records.of("token").filter { $0.fields["action"] == "revive" }.count == 2)
+    // Not while the box itself takes them for over.
+    time.now += 60
+    await again.endTokens()
+    try await again.reviveTokens(signed: 900_000)
+    #expect(again.tokens().filter { $0.ended != nil }.count == 2)
+  }
+
   @Test func tokensAreShownOnceAndExpire() async throws {
     let access = try await make()
     let text = try await access.createToken("app", roles: ["chat"], expiresInSeconds: 60, by: root)

@@ -106,7 +106,10 @@ final class Publisher: ModelSource {
   var asked: [Digest] { state.withLock(\.asked) }
 
   /// The metadata as it is signed now, one version further; all four files by their name.
-  func metadata(expires: Date = Date(timeIntervalSince1970: 4_000_000_000)) throws -> [String: [UInt8]] {
+  func metadata(
+    expires: Date = Date(timeIntervalSince1970: 4_000_000_000), online: SigningKey? = nil, signedAt: Date? = nil
+  ) throws -> [String: [UInt8]] {
+    let onlineKey = online ?? onlineKey
     let (targets, version) = state.withLock { state in
       state.version += 1
       return (state.targets, state.version)
@@ -120,7 +123,7 @@ final class Publisher: ModelSource {
     ).signed(by: [onlineKey])
     let timestampFile = try TUFWriter.timestamp(
       version: version, expires: expires,
-      snapshot: TUFFileMeta(of: try TUFDocument(parsing: snapshotFile, as: .snapshot))
+      snapshot: TUFFileMeta(of: try TUFDocument(parsing: snapshotFile, as: .snapshot)), signedAt: signedAt
     ).signed(by: [onlineKey])
     return [
       "1.root.json": try root(), "\(version).targets.json": targetsFile, "\(version).snapshot.json": snapshotFile,
@@ -132,16 +135,28 @@ final class Publisher: ModelSource {
 
   func root() throws -> [UInt8] {
     if let known = rootFile.withLock({ $0 }) { return known }
-    func role(_ key: SigningKey) -> (keys: [TUFKey], threshold: Int) { ([TUFKey(ed25519: key.verifyingKey)], 1) }
-    let made = try TUFWriter.root(
-      version: 1, expires: Date(timeIntervalSince1970: 4_000_000_000),
-      roles: [
-        .root: role(rootKey), .targets: role(targetsKey), .snapshot: role(onlineKey), .timestamp: role(onlineKey),
-      ]
-    ).signed(by: [rootKey])
+    let made = try root(version: 1)
     rootFile.withLock { $0 = made }
     return made
   }
+
+  /// Another root of the same owners, from the first on.
+  func root(
+    version: Int64, expires: Date = Date(timeIntervalSince1970: 4_000_000_000), online: SigningKey? = nil,
+    policy: RepositoryPolicy = RepositoryPolicy()
+  ) throws -> [UInt8] {
+    let onlineKey = online ?? onlineKey
+    func role(_ key: SigningKey) -> (keys: [TUFKey], threshold: Int) { ([TUFKey(ed25519: key.verifyingKey)], 1) }
+    return try TUFWriter.root(
+      version: version, expires: expires,
+      roles: [
+        .root: role(rootKey), .targets: role(targetsKey), .snapshot: role(onlineKey), .timestamp: role(onlineKey),
+      ], policy: policy
+    ).signed(by: [rootKey])
+  }
+
+  /// The first root is this one; before anybody asked for it.
+  func begin(with root: [UInt8]) { rootFile.withLock { $0 = root } }
 
   /// The trusted set that a box comes to by the whole workflow.
   func trusted() async throws -> TrustedMetadata {

@@ -47,6 +47,8 @@ final class FakeHub: Sendable {
     var items: [OutboxItem] = []
     var head: Checkpoint?
     var wants: [String] = []
+    /// Its answer to a box's nonce; nil: a hub that signs no time.
+    var signTime: (@Sendable (_ device: String, _ nonce: String) -> DSSEEnvelope)?
     var badSignatures = 0
   }
 
@@ -85,8 +87,10 @@ final class FakeHub: Sendable {
   func set(_ mode: Mode) { state.withLock { $0.mode = mode } }
 
   /// Publishes what the publisher has, as a new version of the metadata.
-  func release() throws {
-    let files = try publisher.metadata()
+  func release(
+    expires: Date = Date(timeIntervalSince1970: 4_000_000_000), online: SigningKey? = nil, signedAt: Date? = nil
+  ) throws {
+    let files = try publisher.metadata(expires: expires, online: online, signedAt: signedAt)
     state.withLock { state in
       for (name, bytes) in files { state.files[name] = bytes }
       state.timestampVersion += 1
@@ -130,7 +134,7 @@ final class FakeHub: Sendable {
     case ("POST", "/v1/enroll"): return try enroll(request, body, mode)
     case ("POST", "/v1/sync"):
       if let refusal = check(request, body) { return refusal }
-      return try sync(body)
+      return try sync(request, body)
     case ("POST", "/v1/outbox"):
       if let refusal = check(request, body) { return refusal }
       return try outbox(body, mode)
@@ -194,13 +198,15 @@ final class FakeHub: Sendable {
       ))
   }
 
-  private func sync(_ body: [UInt8]) throws -> HTTPResponse {
+  private func sync(_ http: HTTPRequest, _ body: [UInt8]) throws -> HTTPResponse {
+    let device = HTTPMessageSignature.keyID(http.headers) ?? ""
     let request = try JSONValue(parsing: body).decoded(as: SyncRequest.self)
     let answer = state.withLock { state in
       state.syncs.append(request)
       return SyncResponse(
         hubTime: 1_800_000_000, timestampVersion: state.timestampVersion, desired: state.desired,
-        audit: .init(cosignedSize: state.head?.size ?? 0), wants: state.wants)
+        audit: .init(cosignedSize: state.head?.size ?? 0), wants: state.wants,
+        time: request.nonce.flatMap { nonce in state.signTime.map { $0(device, nonce) } })
     }
     return .json(200, try JSONValue(encoding: answer))
   }
@@ -260,6 +266,21 @@ final class FakeHub: Sendable {
   }
 }
 
+/// The system's clocks as a test sets them.
+final class ClockHands: Sendable {
+  private let reading = Mutex(TrustedClock.Reading(wall: 1_800_000_000, monotonic: 100, boot: "one"))
+
+  var wall: Int64 {
+    get { reading.withLock(\.wall) }
+    set { reading.withLock { $0.wall = newValue } }
+  }
+  func pass(_ seconds: Int64) { reading.withLock { $0.monotonic += seconds } }
+  func reboot(after seconds: Int64) {
+    reading.withLock { $0 = TrustedClock.Reading(wall: $0.wall, monotonic: seconds, boot: $0.boot + "+") }
+  }
+  @Sendable func read() -> TrustedClock.Reading { reading.withLock { $0 } }
+}
+
 /// A box with everything that a sync needs, in a folder of its own.
 final class SyncBox: Sendable {
   let scratch: Scratch
@@ -269,6 +290,8 @@ final class SyncBox: Sendable {
   let service: SyncService
   let http = HTTPClient()
   let database: Database
+  let hands = ClockHands()
+  let clock: TrustedClock
 
   init(
     scratch: Scratch? = nil, probeSeconds: Double = 0.2, intervalSeconds: Double = 900,
@@ -282,6 +305,7 @@ final class SyncBox: Sendable {
     let log = try AuditLog(directory: scratch.path + "/audit", key: identity.key, origin: identity.auditOrigin)
     self.log = log
     database = try Database(path: scratch.path + "/agent.sqlite", migrations: AgentDatabase.migrations)
+    clock = TrustedClock(path: scratch.path + "/time.json", read: hands.read)
     registry = try await ModelRegistry.open(
       database: database, directory: scratch.path + "/registry",
       audit: { kind, actor, fields in _ = try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields)) },
@@ -292,12 +316,17 @@ final class SyncBox: Sendable {
         intervalSeconds: intervalSeconds),
       surroundings: .init(
         sandbox: { "active" }, report: report, network: network,
-        now: { 1_800_000_000 }),
+        clock: clock),
       identity: identity, database: database, registry: registry, log: log, http: http)
   }
 
   func events(_ kind: String) throws -> [String] {
     try log.entries(from: 0, limit: 1000).filter { $0["kind"]?.string == kind }.compactMap { $0["event"]?.string }
+  }
+
+  /// Every record of the kind.
+  func records(_ kind: String) throws -> [JSONValue] {
+    try log.entries(from: 0, limit: 1000).filter { $0["kind"]?.string == kind }
   }
 
   /// As a stop of the agent does.

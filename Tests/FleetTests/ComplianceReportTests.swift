@@ -29,6 +29,7 @@ private struct Facts {
   var sync = ComplianceReport.Sync(lastSuccess: now - 60, lastError: nil, outbox: 0)
   var sandbox = ComplianceReport.Sandbox(mode: "required", isActive: true, reason: nil)
   var now = Self.now
+  var clock = ComplianceReport.Clock(wall: now, floor: now - 60, doubt: nil, source: "reply")
 
   init() {
     device = ComplianceReport.Device(
@@ -39,7 +40,7 @@ private struct Facts {
   func report() -> ComplianceReport {
     ComplianceReport(
       generatedAt: now, device: device, models: models, roles: roles, tokens: tokens, audit: audit,
-      repository: repository, sync: sync, sandbox: sandbox)
+      repository: repository, sync: sync, sandbox: sandbox, clock: clock)
   }
 
   var found: [String] { report().findings.map(\.id) }
@@ -69,7 +70,15 @@ private struct Facts {
     #expect(found { $0.roles[0].holders.append("local") } == ["everyone-manages"])
     #expect(found { $0.tokens[0].expiresAt = nil } == ["token-without-end"])
     #expect(found { $0.tokens[0].expiresAt = Facts.now } == ["token-expired"])
-    #expect(found { $0.now = 100 } == ["clock-wrong"])
+    #expect(found { $0.repository.refusesAt = Facts.now } == [], "nothing has expired")
+    #expect(
+      found {
+        $0.repository.expires["timestamp"] = Facts.now - 9
+        $0.repository.refusesAt = Facts.now
+      } == ["models-stale"])
+    #expect(found { $0.clock.doubt = "behind" } == ["clock-wrong"])
+    #expect(found { $0.clock.aheadOfHub = 2 * 86_400 } == ["clock-ahead"])
+    #expect(found { $0.clock.refused = "it is too late" } == ["time-refused"])
     func audit(_ cosigned: UInt64, rebuilt: UInt64? = nil) -> ComplianceReport.Audit {
       ComplianceReport.Audit(
         size: 40, root: Digest(of: [2]), head: "h\n", cosignedSize: cosigned, cosignedAt: nil, witness: nil,

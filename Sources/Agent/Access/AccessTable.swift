@@ -20,6 +20,9 @@ enum AccessTable {
     ) STRICT;
     """
 
+  /// A token that was once seen to have expired, and when.
+  static let ended = "ALTER TABLE tokens ADD COLUMN ended INTEGER;"
+
   static func bindings(_ connection: Connection) throws -> [Binding] {
     try connection.query("SELECT role, subject FROM bindings").map {
       Binding(role: try $0.text("role"), subject: try $0.text("subject"))
@@ -32,7 +35,7 @@ enum AccessTable {
       return TokenRecord(
         name: try row.text("name"), digest: digest, created: try row.integer("created"),
         createdBy: try row.text("created_by"), expires: try row.optionalInteger("expires"),
-        lastUse: try row.optionalInteger("last_use"))
+        lastUse: try row.optionalInteger("last_use"), ended: try row.optionalInteger("ended"))
     }
   }
 
@@ -56,6 +59,11 @@ enum AccessTable {
   static func deleteToken(_ name: String, _ connection: Connection) throws {
     try connection.execute("DELETE FROM tokens WHERE name = ?", .text(name))
     try connection.execute("DELETE FROM bindings WHERE subject = ?", .text(Subject.token(name).description))
+  }
+
+  /// Nil: it is good again.
+  static func setEnded(_ digest: Digest, _ time: Int64?, _ connection: Connection) throws {
+    try connection.execute("UPDATE tokens SET ended = ? WHERE digest = ?", SQLValue(time), .text(digest.hex))
   }
 
   static func setLastUse(_ digest: Digest, _ time: Int64, _ connection: Connection) throws {

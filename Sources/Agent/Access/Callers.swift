@@ -64,7 +64,9 @@ extension AccessControl {
     guard let record = state.withLock({ $0.tokens[digest] }) else {
       throw .unknownCaller("nobody knows this token; it may have been revoked")
     }
-    if let expires = record.expires, expires <= time {
+    if record.ended != nil || record.expires.map({ $0 <= time }) == true {
+      // On disk soon, so that a clock that is set back after this does not bring it back.
+      if record.ended == nil { Task { await endTokens() } }
       throw .unknownCaller("the token \"\(record.name)\" has expired; create another with: skerry token create")
     }
     note(digest, at: time)

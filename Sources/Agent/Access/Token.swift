@@ -38,4 +38,7 @@ public struct TokenRecord: Sendable, Hashable {
   public let createdBy: String
   public let expires: Int64?
   public var lastUse: Int64?
+  /// When it was first seen to have expired. From then on it is refused whatever the clock shows, until the hub's signed
+  /// time says that it was too early.
+  public var ended: Int64?
 }

@@ -14,10 +14,12 @@ public struct ComplianceReporter: Sendable {
     public var repository: ComplianceReport.Repository
     public var sync: ComplianceReport.Sync
     public var sandbox: ComplianceReport.Sandbox
+    public var clock: ComplianceReport.Clock?
 
     public init(
       device: ComplianceReport.Device, models: [ComplianceReport.Model], policy: Policy, tokens: [TokenRecord],
-      repository: ComplianceReport.Repository, sync: ComplianceReport.Sync, sandbox: ComplianceReport.Sandbox
+      repository: ComplianceReport.Repository, sync: ComplianceReport.Sync, sandbox: ComplianceReport.Sandbox,
+      clock: ComplianceReport.Clock? = nil
     ) {
       self.device = device
       self.models = models
@@ -26,6 +28,7 @@ public struct ComplianceReporter: Sendable {
       self.repository = repository
       self.sync = sync
       self.sandbox = sandbox
+      self.clock = clock
     }
   }
 
@@ -54,7 +57,8 @@ public struct ComplianceReporter: Sendable {
       tokens: facts.tokens.map {
         ComplianceReport.Token(name: $0.name, createdAt: $0.created, createdBy: $0.createdBy, expiresAt: $0.expires)
       },
-      audit: try auditState(), repository: facts.repository, sync: facts.sync, sandbox: facts.sandbox)
+      audit: try auditState(), repository: facts.repository, sync: facts.sync, sandbox: facts.sandbox,
+      clock: facts.clock)
   }
 
   /// The report signed by the device, as it goes to the hub and into evidence. The key's id is the device's.

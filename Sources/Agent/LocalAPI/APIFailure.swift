@@ -118,6 +118,8 @@ extension APIFailure {
     case .corrupt: self.init(status: 503, code: "model_corrupt", message: error.description, hint: "skerry sync")
     case .notReady: self.init(status: 503, code: "model_not_ready", message: error.description, retryAfter: 30)
     case .replaced: self.init(status: 503, code: "model_not_ready", message: error.description, retryAfter: 1)
+    case .stale:
+      self.init(status: 503, code: "model_stale", message: error.description, hint: "skerry sync", retryAfter: 300)
     case .busy: self.init(status: 409, code: "busy", message: error.description, retryAfter: 5)
     default: self.init(status: 502, code: "registry", message: error.description)
     }

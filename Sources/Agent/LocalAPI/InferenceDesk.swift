@@ -13,6 +13,7 @@ struct InferenceDesk: Sendable {
   let digester: PromptDigester
   let audit: AuditWriter
   let counters: APICounters
+  let clock: TrustedClock
   /// How many seconds an engine may be silent before it is given up.
   let patience: Int
 
@@ -34,9 +35,11 @@ struct InferenceDesk: Sendable {
     return EngineModel(try await registry.resolve(name))
   }
 
-  /// Has the model's engine ready, for as long as the lease is kept.
+  /// Has the model's engine ready, for as long as the lease is kept. Throws `RegistryError.stale` for a model that the
+  /// signed policy lets answer no longer, whether or not its engine runs.
   func load(_ model: EngineModel, _ kind: EngineKind = .generate) async throws -> EngineLease {
-    try await inference.acquire(model, kind)
+    try await registry.demandUsable(model.label, at: clock.now())
+    return try await inference.acquire(model, kind)
   }
 
   /// Sends the request to the engine; returns when it has begun to answer.

@@ -18,6 +18,7 @@ struct LocalAPI: Sendable {
   let identity: DeviceIdentity
   let sandbox: SandboxState
   let startedAt: Duration
+  let clock: TrustedClock
 
   /// The handler for the server.
   func handler() -> HTTPServer.Handler {

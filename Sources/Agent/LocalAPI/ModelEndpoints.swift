@@ -7,11 +7,12 @@ extension LocalAPI {
     router.on("GET", "/skerry/v1/models") { request, _ in
       let models = try await visibleModels(try await caller(request))
       let loaded = await loaded()
-      return .json(200, ["models": .array(models.map { LocalAPI.model($0, loaded) })])
+      let stale = await stale()
+      return .json(200, ["models": .array(models.map { LocalAPI.model($0, loaded, stale) })])
     }
     router.on("GET", "/skerry/v1/models/{name}") { request, parameters in
       let model = try await visibleModel(try await caller(request), parameters["name"])
-      return .json(200, LocalAPI.model(model, await loaded()))
+      return .json(200, LocalAPI.model(model, await loaded(), await stale()))
     }
     router.on("POST", "/skerry/v1/models/{name}/verify") { request, parameters in
       let model = try await managed(request, parameters["name"])
@@ -49,7 +50,10 @@ extension LocalAPI {
     Set(await inference.statuses().filter { $0.state == "ready" }.map(\.model.sha256))
   }
 
-  private static func model(_ model: InstalledModel, _ loaded: Set<Digest>) -> JSONValue {
+  /// `fresh`, `stale` or `refused`: what the expiry of the metadata means for every model.
+  private func stale() async -> String { await registry.freshness(at: clock.now()).word }
+
+  private static func model(_ model: InstalledModel, _ loaded: Set<Digest>, _ freshness: String) -> JSONValue {
     let manifest = model.manifest
     return [
       "name": .string(model.name.description), "version": .string(model.version.description),
@@ -61,6 +65,7 @@ extension LocalAPI {
       "signers": .array(model.signers.map(JSONValue.string)),
       "installedAt": model.installedAt.map(JSONValue.integer) ?? .null,
       "problem": model.problem.map(JSONValue.string) ?? .null, "loaded": .bool(loaded.contains(manifest.sha256)),
+      "freshness": .string(freshness),
     ]
   }
 }

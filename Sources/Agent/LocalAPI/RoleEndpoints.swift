@@ -98,6 +98,7 @@ extension LocalAPI {
     [
       "name": .string(record.name), "created": .integer(record.created), "createdBy": .string(record.createdBy),
       "expires": record.expires.map(JSONValue.integer) ?? .null,
+      "ended": .bool(record.ended != nil || record.expires.map { $0 <= clock.now() } == true),
       "lastUse": record.lastUse.map(JSONValue.integer) ?? .null,
       "roles": .array(access.policy.roles(of: .token(record.name)).map(JSONValue.string)),
     ]

@@ -42,6 +42,8 @@ extension LocalAPI {
     let syncing = try await sync.status()
     let witness = log.witness?.vkey
     let enrolment = await sync.currentEnrolment()
+    let account = clock.account()
+    let freshness = await registry.freshness(at: account.judgement.time)
     return [
       "version": .string(agentVersion), "deviceID": .string("\(identity.id)"), "name": .string(name),
       "enrolled": .bool(syncing.enrolled), "hub": syncing.hub.map(JSONValue.string) ?? .null,
@@ -54,15 +56,35 @@ extension LocalAPI {
         models.map {
           [
             "name": .string($0.name.description), "version": .string($0.version.description),
-            "state": .string($0.state.rawValue),
+            "state": .string($0.state.rawValue), "stale": .bool(freshness.isStale),
           ]
         }),
+      "clock": LocalAPI.clock(account), "freshness": LocalAPI.freshness(freshness),
       "engines": .array(engines.map(LocalAPI.engine)),
       "audit": audit(), "sync": try JSONValue(encoding: syncing), "outbox": .integer(Int64(syncing.outbox)),
       "keys": [
         "device": .string(log.deviceKey.vkey),
         "witness": (witness ?? enrolment?.witness).map(JSONValue.string) ?? .null,
       ],
+    ]
+  }
+
+  private static func clock(_ account: TrustedClock.Account) -> JSONValue {
+    [
+      "time": .integer(account.judgement.time), "wall": .integer(account.judgement.wall),
+      "floor": .integer(account.judgement.floor),
+      "doubt": account.judgement.doubt.map { .string($0.rawValue) } ?? .null,
+      "source": account.source.map { .string($0.source.rawValue) } ?? .null,
+      "refused": account.refused.map(JSONValue.string) ?? .null,
+      "aheadOfHub": account.aheadOfHub.map(JSONValue.integer) ?? .null,
+    ]
+  }
+
+  private static func freshness(_ freshness: Freshness) -> JSONValue {
+    [
+      "state": .string(freshness.word), "expired": .array(freshness.expired.map { .string($0) }),
+      "since": freshness.staleSince.map(JSONValue.integer) ?? .null,
+      "refusesAt": freshness.refusesAt.map(JSONValue.integer) ?? .null,
     ]
   }
 

@@ -9,6 +9,7 @@ struct Intake: Sendable {
   let registry: ModelRegistry
   /// The id of this box.
   let device: DeviceID
+  let clock: TrustedClock
   let audit: AuditWriter
 
   struct Outcome: Sendable {
@@ -23,19 +24,24 @@ struct Intake: Sendable {
   /// metadata that is not trusted, what the source throws, and what the audit log and the disk throw. Whatever it
   /// throws, the installed models go on running and the next call goes on where this one stopped.
   ///
-  /// - started: the time by which expiry is decided, fixed for the whole run.
+  /// Expiry is decided by the trusted clock, at one time for the whole run.
   func run(
-    from source: any FleetSource, at started: Date, desired: [String]?, progress: ProgressHandler? = nil
+    from source: any FleetSource, desired: [String]?, progress: ProgressHandler? = nil
   ) async throws -> Outcome {
     let ledger = AttackLedger(audit: audit)
     var outcome = Outcome()
     do {
       let before = await registry.trusted?.timestampVersion
-      let trusted = try await refreshImage(from: source, at: started, ledger)
+      let trusted = try await refreshImage(from: source, ledger)
       outcome.isMetadataChanged = trusted.timestampVersion != before
+      let grace = try await admitTime(trusted, ledger)
       outcome.models = try await registry.reconcile(
         trusted: trusted, desired: desired, source: source, progress: progress)
+      try await tellOfGrace(grace, outcome.models)
     } catch {
+      // Some of it may be newer and trusted all the same, a root above all.
+      try await registry.recall()
+      try await settleTime(last: true)
       try await ledger.close()
       throw error
     }
@@ -46,15 +52,14 @@ struct Intake: Sendable {
 
   /// One update of the image repository's metadata (TUF 1.0.34, section 5).
   private func refreshImage(
-    from source: any FleetSource, at started: Date, _ ledger: AttackLedger
+    from source: any FleetSource, _ ledger: AttackLedger
   ) async throws -> TrustedMetadata {
     guard let local = try await registry.metadataState() else { throw SyncError.notEnrolled }
     return try await named(.image, ledger) {
-      try await TUFWorkflow.refresh(local: local, now: started) { file, limit in
-        try await source.imageMetadata(file, limit: limit)
-      } persist: { file, bytes in
-        try await registry.persistMetadata(file, bytes)
-      }
+      try await TUFWorkflow.refresh(
+        local: local, time: { root in try await startTime(root: root, ledger) },
+        fetch: { file, limit in try await source.imageMetadata(file, limit: limit) },
+        persist: { file, bytes in try await registry.persistMetadata(file, bytes) })
     }
   }
 

@@ -29,6 +29,8 @@ public enum RegistryError: Error, Sendable, CustomStringConvertible {
   case givenUp(model: String, reason: String)
   /// Another reconciliation runs.
   case busy
+  /// The metadata that vouches for it expired longer ago than the signed policy allows. Nothing was removed.
+  case stale(String, since: Int64, refusedSince: Int64)
 
   /// True when the signed publication itself is at fault, so that fetching it again changes nothing.
   var isPublishersFault: Bool {
@@ -58,6 +60,10 @@ public enum RegistryError: Error, Sendable, CustomStringConvertible {
     case .refused(let model, let error): "\(model) is refused: \(error)"
     case .givenUp(let model, let reason): "\(model) is left alone until it is published anew: \(reason)"
     case .busy: "a synchronisation is already running"
+    case .stale(let model, let since, let refusedSince):
+      "\(model) does not answer: its signed metadata expired at \(TrustedClock.text(since)), and the repository's policy "
+        + "let installed models run until \(TrustedClock.text(refusedSince)); nothing was removed, and a `skerry sync` "
+        + "(or a bundle from the hub) brings it back"
     }
   }
 }

@@ -19,6 +19,11 @@ extension SyncService {
     }
     let hub = token.hub.hasSuffix("/") ? String(token.hub.dropLast()) : token.hub
     guard HubAddress(url: hub) != nil else { throw SyncError.token(.malformed("the hub's address can't be read")) }
+    // The hub decides over it by its own clock. That it is over for certain, this box knows by the floor alone; and the
+    // box that used it may give it again.
+    if enrolment?.root != token.root, token.expires <= surroundings.clock.judgement().floor {
+      throw SyncError.token(.expired)
+    }
     if let enrolment, enrolment.hub != hub || enrolment.root != token.root {
       throw SyncError.alreadyEnrolled(hub: enrolment.hub)
     }
@@ -63,6 +68,6 @@ extension SyncService {
     if enrolment?.root != token.root { try await registry.trust(root: root) }
     return Enrolment(
       hub: hub, pin: token.pin, root: token.root, deviceID: identity.id, witness: answer.witness,
-      enrolledAt: surroundings.now())
+      enrolledAt: surroundings.clock.now())
   }
 }

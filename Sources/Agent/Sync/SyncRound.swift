@@ -13,7 +13,7 @@ struct SyncRound: Sendable {
   let tables: SyncTables
   let facts: SyncFacts
   let report: (@Sendable () async throws -> JSONValue)?
-  let now: @Sendable () -> Int64
+  let clock: TrustedClock
   let progress: ProgressHandler
 
   /// What the box says of itself.
@@ -33,14 +33,18 @@ struct SyncRound: Sendable {
   func run(quiet: UInt64) async throws -> SyncOutcome {
     var outcome = SyncOutcome()
     progress(SyncProgress(.connect))
-    let answer = try await client.post("/v1/sync", try await request(), as: SyncResponse.self)
+    let nonce = Hex.encode(SecureRandom.bytes(16))
+    let answer = try await client.post("/v1/sync", try await request(nonce: nonce), as: SyncResponse.self)
     outcome.hubTime = answer.hubTime
+    if let time = answer.time { clock.hear(time, nonce: nonce, device: client.identity.id.hex) }
+    try await intake.settleTime()
     outcome.cosignedSize = answer.audit.cosignedSize
     try await tables.setDesired(answer.desired)
 
     outcome.uploaded += try await flush()
     try await pushHead(quiet: quiet, &outcome)
     try await models(answer, &outcome)
+    try await intake.settleTime(last: true)
     outcome.metadataVersion = await registry.trusted?.timestampVersion ?? 0
 
     outcome.isReportDue = outcome.changed || answer.wants.contains(SyncResponse.report)
@@ -70,7 +74,7 @@ struct SyncRound: Sendable {
     }
   }
 
-  private func request() async throws -> SyncRequest {
+  private func request(nonce: String? = nil) async throws -> SyncRequest {
     let models = await registry.installed()
     let trusted = await registry.trusted
     let head = log.head()
@@ -84,7 +88,8 @@ struct SyncRound: Sendable {
       repository: RepositoryVersions(
         root: Int(trusted?.rootVersion ?? 0), timestamp: Int(trusted?.timestampVersion ?? 0),
         snapshot: Int(trusted?.snapshotVersion ?? 0), targets: Int(trusted?.targetsVersion ?? 0)),
-      audit: AuditHead(size: head.size, root: head.root), outbox: try await tables.pending(), sandbox: facts.sandbox)
+      audit: AuditHead(size: head.size, root: head.root), outbox: try await tables.pending(), sandbox: facts.sandbox,
+      nonce: nonce)
   }
 
   /// Sends what waits, most important first, until nothing does. Returns how many items the hub took.
@@ -104,8 +109,7 @@ struct SyncRound: Sendable {
 
   private func models(_ answer: SyncResponse, _ outcome: inout SyncOutcome) async throws {
     let trusted = await registry.trusted
-    let started = Date(timeIntervalSince1970: TimeInterval(now()))
-    let renewBy = started.addingTimeInterval(SyncRound.renewal)
+    let renewBy = Date(timeIntervalSince1970: TimeInterval(clock.now())).addingTimeInterval(SyncRound.renewal)
     let hasRepository = answer.timestampVersion > 0
     let isOther = Int64(answer.timestampVersion) != trusted?.timestampVersion ?? 0
     let isEnding = trusted?.expired(at: renewBy).isEmpty == false
@@ -114,7 +118,7 @@ struct SyncRound: Sendable {
 
     progress(SyncProgress(.metadata))
     let taken = try await intake.run(
-      from: HubFleetSource(client: client), at: started, desired: answer.desired, progress: progress)
+      from: HubFleetSource(client: client), desired: answer.desired, progress: progress)
     outcome.activated = taken.models.activated
     outcome.removed = taken.models.removed
     outcome.unknown = taken.models.unknown
@@ -125,7 +129,7 @@ struct SyncRound: Sendable {
 
   private var intake: Intake {
     let log = log
-    return Intake(registry: registry, device: client.identity.id) { kind, actor, fields in
+    return Intake(registry: registry, device: client.identity.id, clock: clock) { kind, actor, fields in
       try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
     }
   }
@@ -140,7 +144,7 @@ struct SyncRound: Sendable {
       return
     }
     try await tables.add(
-      OutboxItem(id: OutboxItem.newID(), kind: OutboxItem.report, priority: 1, created: now(), body: body))
+      OutboxItem(id: OutboxItem.newID(), kind: OutboxItem.report, priority: 1, created: clock.now(), body: body))
   }
 }
 

@@ -38,8 +38,8 @@ public actor SyncService {
     public var report: (@Sendable () async throws -> JSONValue)?
     /// An element after each change of the network; nil: probes alone tell.
     public var network: (@Sendable () throws -> AsyncStream<Void>)?
-    /// Unix seconds.
-    public var now: @Sendable () -> Int64
+    /// What time it is.
+    public var clock: TrustedClock
     /// Uniform in 0..<1.
     public var random: @Sendable () -> Double
 
@@ -47,13 +47,13 @@ public actor SyncService {
       sandbox: @escaping @Sendable () async -> String = { "unknown" },
       report: (@Sendable () async throws -> JSONValue)? = nil,
       network: (@Sendable () throws -> AsyncStream<Void>)? = { try NetworkEvents.stream() },
-      now: @escaping @Sendable () -> Int64 = { Clock.unixTime() },
+      clock: TrustedClock = TrustedClock(path: nil),
       random: @escaping @Sendable () -> Double = { Double.random(in: 0..<1) }
     ) {
       self.sandbox = sandbox
       self.report = report
       self.network = network
-      self.now = now
+      self.clock = clock
       self.random = random
     }
   }
@@ -178,7 +178,7 @@ public actor SyncService {
 
   private func schedule(after seconds: Double) {
     schedule?.cancel()
-    nextAttempt = surroundings.now() + Int64(seconds.rounded(.up))
+    nextAttempt = surroundings.clock.now() + Int64(seconds.rounded(.up))
     schedule = Task { [weak self] in
       do { try await Task.sleep(for: .seconds(seconds)) } catch { return }
       await self?.feed(.scheduleDue)
@@ -216,7 +216,7 @@ public actor SyncService {
 
   private func sync() async {
     let number = runs
-    lastAttempt = surroundings.now()
+    lastAttempt = surroundings.clock.now()
     let result: Result<SyncOutcome, any Error>
     do {
       result = .success(try await round())
@@ -235,7 +235,7 @@ public actor SyncService {
       client: client(enrolment.hub, enrolment.pin), registry: registry, log: log, witness: witness, tables: tables,
       facts: SyncRound.SyncFacts(
         agentVersion: configuration.agentVersion, name: configuration.name, sandbox: await surroundings.sandbox()),
-      report: surroundings.report, now: surroundings.now, progress: { steps.yield($0) })
+      report: surroundings.report, clock: surroundings.clock, progress: { steps.yield($0) })
     let result: Result<SyncOutcome, any Error>
     do {
       result = .success(try await run(round, hub: enrolment.hub))
@@ -306,7 +306,7 @@ public actor SyncService {
   }
 
   private func succeeded(_ outcome: SyncOutcome) async {
-    lastSuccess = surroundings.now()
+    lastSuccess = surroundings.clock.now()
     lastError = outcome.failures.isEmpty ? nil : outcome.failures.map(\.message).joined(separator: "; ").brief
     await keepStatus()
   }
@@ -350,13 +350,13 @@ public actor SyncService {
   public func enqueue(kind: String, priority: Int, body: JSONValue) async throws {
     try await tables.add(
       OutboxItem(
-        id: OutboxItem.newID(), kind: kind, priority: priority, created: surroundings.now(), body: body))
+        id: OutboxItem.newID(), kind: kind, priority: priority, created: surroundings.clock.now(), body: body))
   }
 
   // MARK: seams for enrolment
 
   func client(_ hub: String, _ pin: String) -> HubClient {
-    HubClient(hub: hub, pin: pin, identity: identity, tables: tables, http: http, now: surroundings.now)
+    HubClient(hub: hub, pin: pin, identity: identity, tables: tables, http: http, now: surroundings.clock.now)
   }
 
   func audit(_ kind: String, actor: String = "system", _ fields: [String: JSONValue]) async throws {
