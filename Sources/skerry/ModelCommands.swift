@@ -10,13 +10,32 @@ let modelNoun = Noun(
       CommandSpec("list", "list the models"),
       CommandSpec("show", "show one model: digest, signers, size, state", arguments: [modelArgument]),
       CommandSpec(
-        "verify", "read a model's weights and compare them with the signed digest",
-        discussion: "Ends with status 65 when they don't match; the model is then out of use until a sync mends it.",
-        arguments: [modelArgument]),
+        "verify", "compare weights with their signed digest, or files with a signature",
+        discussion: """
+          Ends with status 65 when they don't match. Without --signature the agent reads a model that is installed, \
+          which is then out of use until a sync mends it.
+
+          With --signature no agent is asked: the files at PATH, a folder or one file, are compared with a signature by \
+          OpenSSF Model Signing 1.0. --public-key says whose it must be; or --certificate-chain names the roots that \
+          its certificate must lead to. Altered, missing and unsigned files and symbolic links are refused.
+          """,
+        arguments: [
+          ArgumentSpec("MODEL|PATH", "the model's name, or with --signature its files", completion: .names("models"))
+        ], options: ModelVerifyFiles.options,
+        examples: [
+          Example("skerry model verify smollm2", "asks the agent to read its file again"),
+          Example(
+            "skerry model verify smollm2 --signature smollm2.sig --public-key acme.pub.pem",
+            "verifies the files in the folder smollm2"),
+        ]),
+      ModelSign.spec,
       CommandSpec("load", "start a model's engine before anybody asks", arguments: [modelArgument]),
       CommandSpec("unload", "stop a model's engine; the next question starts it again", arguments: [modelArgument]),
     ]),
-  ["list": modelList, "show": modelShow, "verify": modelVerify, "load": modelLoad, "unload": modelUnload])
+  [
+    "list": modelList, "show": modelShow, "verify": modelVerify, "sign": ModelSign.run, "load": modelLoad,
+    "unload": modelUnload,
+  ])
 
 private let modelList: Runner = { invocation in
   let answer = try await invocation.agent.json("GET", "/skerry/v1/models")
@@ -65,7 +84,10 @@ private func modelSize(_ model: JSONValue) -> String {
 }
 
 private let modelVerify: Runner = { invocation in
-  let name = invocation.argument("MODEL")
+  if let signature = invocation.command.option("signature") {
+    return try await ModelVerifyFiles.run(invocation, signature: signature)
+  }
+  let name = invocation.argument("MODEL|PATH")
   let answer = try await act("verify", name, invocation)
   let isIntact = answer["ok"]?.bool ?? answer["verified"]?.bool ?? (answer.text("state") != "corrupt")
   invocation.answer(answer) { isIntact ? "\(name): the weights match their signed digest\n" : "" }
