@@ -7,5 +7,6 @@ enum AgentDatabase {
     Migration(2, ModelTable.schema),
     Migration(3, SyncTables.schema),
     Migration(4, AccessTable.ended),
+    Migration(5, VersionFloors.schema),
   ]
 }

@@ -49,6 +49,8 @@ public struct SyncRequest: Codable, Hashable, Sendable {
   public var name: String
   public var models: [ReportedModel]
   public var repository: RepositoryVersions
+  /// The director's metadata for this box; nil before the first.
+  public var director: RepositoryVersions?
   public var audit: AuditHead
   /// How many items wait in the outbox.
   public var outbox: Int
@@ -58,13 +60,14 @@ public struct SyncRequest: Codable, Hashable, Sendable {
   public var nonce: String?
 
   public init(
-    agentVersion: String, name: String, models: [ReportedModel], repository: RepositoryVersions, audit: AuditHead,
-    outbox: Int, sandbox: String, nonce: String? = nil
+    agentVersion: String, name: String, models: [ReportedModel], repository: RepositoryVersions,
+    director: RepositoryVersions? = nil, audit: AuditHead, outbox: Int, sandbox: String, nonce: String? = nil
   ) {
     self.agentVersion = agentVersion
     self.name = name
     self.models = models
     self.repository = repository
+    self.director = director
     self.audit = audit
     self.outbox = outbox
     self.sandbox = sandbox
@@ -84,8 +87,8 @@ public struct SyncResponse: Codable, Hashable, Sendable {
   public var hubTime: Int64
   /// The version of the hub's timestamp.json, 0 when it has no repository.
   public var timestampVersion: Int
-  /// Names of the models this box is to have; nil means all of the repository's.
-  public var desired: [String]?
+  /// The version of the director's timestamp.json for this box; nil or 0 when the hub has no director.
+  public var directorVersion: Int?
   public var audit: Audit
   /// What the hub still lacks: `SyncResponse.auditHead`, `SyncResponse.report`. A word that a box doesn't know is no
   /// matter.
@@ -97,11 +100,12 @@ public struct SyncResponse: Codable, Hashable, Sendable {
   public static let report = "report"
 
   public init(
-    hubTime: Int64, timestampVersion: Int, desired: [String]?, audit: Audit, wants: [String], time: DSSEEnvelope? = nil
+    hubTime: Int64, timestampVersion: Int, directorVersion: Int?, audit: Audit, wants: [String],
+    time: DSSEEnvelope? = nil
   ) {
     self.hubTime = hubTime
     self.timestampVersion = timestampVersion
-    self.desired = desired
+    self.directorVersion = directorVersion
     self.audit = audit
     self.wants = wants
     self.time = time

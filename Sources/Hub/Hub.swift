@@ -10,6 +10,7 @@ import Web
 public final class Hub: Sendable {
   private let state: HubState
   private let repository: Repository
+  private let director: Director
   private let server: HTTPServer
   private let keeper = Mutex<Task<Void, Never>?>(nil)
 
@@ -18,11 +19,16 @@ public final class Hub: Sendable {
     let state = try HubState(directory: directory)
     let files = RepositoryFiles(directory: state.repositoryDirectory)
     let repository = Repository(files: files, onlineKey: state.onlineKey)
+    let director = Director(
+      directory: state.repositoryDirectory + "/director", store: state.store, repository: repository,
+      onlineKey: state.onlineKey)
     let admins = AdminAuthentication(store: state.store)
     var router = Router()
-    DeviceAPI(state: state, repository: repository).add(to: &router)
+    DeviceAPI(state: state, repository: repository, director: director).add(to: &router)
     RepositoryRoutes(files: files).add(to: &router)
-    AdminAPI(state: state, repository: repository, files: files, authentication: admins).add(to: &router)
+    DirectorRoutes(store: state.store, director: director).add(to: &router)
+    AdminAPI(state: state, repository: repository, director: director, files: files, authentication: admins)
+      .add(to: &router)
     Dashboard(state: state, repository: repository, authentication: admins).add(to: &router)
     var configuration = HTTPServer.Configuration(
       listeners: [.tcp(host: state.configuration.listenHost, port: state.configuration.listenPort)])
@@ -37,6 +43,7 @@ public final class Hub: Sendable {
     server = HTTPServer(configuration) { request in try await routes.handle(request) }
     self.state = state
     self.repository = repository
+    self.director = director
   }
 
   /// Where it listens; the port is the real one after `start`.
@@ -48,6 +55,9 @@ public final class Hub: Sendable {
   public func start() async throws {
     do { try await repository.recover(now: Date()) } catch {
       Log.shared.error("an interrupted publication could not be finished", ["reason": "\(error)"])
+    }
+    do { try await director.recover() } catch {
+      Log.shared.error("the director does not follow the repository", ["reason": "\(error)"])
     }
     await refresh()
     do { try server.start() } catch let error as ListenError {

@@ -51,8 +51,12 @@ public struct HubAdministration: Sendable {
     _ = try await state.store.revoke(view.device.id, now: Clock.unixTime())
   }
 
-  /// Nil assigns all models of the repository.
+  /// Nil assigns all models of the repository. Throws `HubError` (malformed) for what is no `Assignment` word.
   public func assign(_ view: DeviceView, models: [String]?) async throws {
+    for word in models ?? [] where !Assignment.isWord(word) {
+      throw HubError(
+        .malformed, "“\(word)” is no model's name", hint: "write NAME, NAME:VERSION, or NAME=VERSION for a rollback")
+    }
     _ = try await state.store.assign(view.device.id, models: models)
   }
 

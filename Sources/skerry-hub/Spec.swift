@@ -40,8 +40,12 @@ let hubCommand = CommandSpec(
         CommandSpec("revoke", "refuse a box's requests from now on", arguments: [box]),
         CommandSpec(
           "assign", "say which models a box is to have",
+          discussion: """
+            NAME is the newest version, NAME:VERSION that version. NAME=VERSION is a signed rollback: that version, even \
+            where the box has had a newer one. "*" is the newest of all other names.
+            """,
           arguments: [
-            box, ArgumentSpec("MODEL", "names of models; none with --all", .optionalRepeating),
+            box, ArgumentSpec("MODEL", "models, see above; none with --all", .optionalRepeating),
           ],
           options: [
             OptionSpec("all", "all models of the repository, as for a new box"),

@@ -42,6 +42,9 @@ struct HubAdmin: Sendable {
       guard let bytes = try folder.read(file) else { throw TUFError.missing(file: file) }
       try await api.put("/admin/v1/repo/metadata/\(file)", bytes)
     }
+    for file in try RepoDirector.files(folder) {
+      try await api.put("/admin/v1/repo/director/\(file.name)", file.bytes)
+    }
     // The hub reads every new chunk again before it says yes.
     _ = try await api.json("POST", "/admin/v1/repo/commit", body: [:], timeout: .seconds(3600))
     return missing.count

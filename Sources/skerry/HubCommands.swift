@@ -21,6 +21,17 @@ let hubNoun = Noun(
             options: [OptionSpec("all", "every model that is published"), OptionSpec("none", "no model at all")],
             examples: [Example("skerry hub device assign 5f0c… smollm2-135m", "that model and no other")]),
           CommandSpec(
+            "rollback", "take a device back to an older version of a model",
+            discussion: """
+              A box never installs an older version than it has had, unless its hub signs that this is meant. The version \
+              must still be published. It stays pinned until the device is assigned anew.
+              """,
+            arguments: [
+              deviceArgument, ArgumentSpec("NAME", "the model's name"),
+              ArgumentSpec("VERSION", "the version to go back to"),
+            ],
+            examples: [Example("skerry hub device rollback 5f0c… smollm2-135m 1.0.0", "back to 1.0.0")]),
+          CommandSpec(
             "revoke", "shut a device out of the fleet, for good", arguments: [deviceArgument]),
         ]),
       CommandSpec(
@@ -34,7 +45,7 @@ let hubNoun = Noun(
     ]),
   [
     "status": hubStatus, "device list": deviceList, "device show": deviceShow, "device assign": deviceAssign,
-    "device revoke": deviceRevoke, "token create": enrolmentTokenCreate,
+    "device rollback": deviceRollback, "device revoke": deviceRevoke, "token create": enrolmentTokenCreate,
   ])
 
 private let hubStatus: Runner = { invocation in
@@ -67,6 +78,16 @@ private let deviceAssign: Runner = { invocation in
   invocation.answer(answer) {
     "\(device) gets \(all ? "every published model" : none ? "no model" : models.joined(separator: ", "))\n"
   }
+}
+
+private let deviceRollback: Runner = { invocation in
+  let (device, name, version) = (
+    invocation.argument("DEVICE"), invocation.argument("NAME"), invocation.argument("VERSION")
+  )
+  let answer = try await invocation.hub().json(
+    "POST", path("/admin/v1/devices", device) + "/rollback",
+    body: ["model": .string(name), "version": .string(version)])
+  invocation.answer(answer) { "\(device) goes back to \(name) \(version) at its next sync\n" }
 }
 
 private let deviceRevoke: Runner = { invocation in

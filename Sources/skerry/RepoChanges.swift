@@ -85,15 +85,27 @@ enum RepoChanges {
     var contents = try folder.load()
     let keys = try RepoKeys(command)
     let expiry = try RepoExpiry(command, now: Date())
+    guard command.flag("root") || command.option("online-key") == nil else {
+      throw UsageError(path: command.path, "--online-key is written into roots", hint: "give --root as well")
+    }
     if command.flag("root") {
       let old = contents.trusted.root
-      let roles = old.roles.mapValues { role in (role.keyIDs.compactMap { old.keys[$0] }, role.threshold) }
+      let online = try RepoDirector.onlineKey(command, folder, contents)
+      var roles = old.roles.mapValues { role in (role.keyIDs.compactMap { old.keys[$0] }, role.threshold) }
+      if contents.isSignedOnline, let online {
+        // A hub's new key takes over all that its old one signed.
+        for role in [TUFRole.snapshot, .timestamp] { roles[role] = ([online], 1) }
+      }
       let version = old.document.version + 1
       let bytes = try TUFWriter.root(
         version: version, expires: expiry.root, roles: roles, consistentSnapshot: old.consistentSnapshot
       ).signed(by: [keys.key(.root)])
       try contents.trusted.updateRoot(bytes)
       try folder.write("\(version).root.json", bytes)
+      if let online {
+        try RepoDirector.sign(
+          folder, image: contents.trusted.root, online: online, signers: [keys.key(.root)], expires: expiry.root)
+      }
     }
     let next = try folder.sign(contents.models, after: contents, keys: keys, expiry: expiry)
     tell(command, next, "signed the same \(next.models.count) models again")

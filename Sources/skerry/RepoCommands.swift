@@ -71,8 +71,15 @@ enum RepoCommands {
 
   private static let renew = CommandSpec(
     "renew", "signs the same list again, before it expires",
+    discussion: """
+      With --root the root is signed anew, and with it the director's root, which says which hub key may tell boxes what \
+      they get. --online-key puts another hub's key there: a hub's first, or a new one after the old was stolen.
+      """,
     arguments: [directory],
-    options: signing + [rootExpiry, OptionSpec("root", "sign a new version of the root as well")])
+    options: signing + [
+      rootExpiry, OptionSpec("root", "sign a new version of the root and of the director's root as well"),
+      OptionSpec("online-key", value: "HEX", "with --root: the hub's public key, as 'skerry-hub init' prints it"),
+    ])
 
   private static let publish = CommandSpec(
     "publish", "copies the repository to a folder or a hub",

@@ -9,7 +9,7 @@ enum RepoInit {
     let folder = RepoFolder(path: command.argument("DIR"))
     let keys = try RepoKeys(command)
     let expiry = try RepoExpiry(command, now: Date())
-    let online = try onlineKey(command)
+    let online = try RepoDirector.onlineKey(command)
     try refuseExisting(folder, keys)
     try refuseInside(folder, keys)
 
@@ -28,19 +28,13 @@ enum RepoInit {
     let root = try TUFWriter.root(version: 1, expires: expiry.root, roles: roles).signed(by: [keys.key(.root)])
     let contents = try folder.sign(
       [], after: RepoContents(trusted: TrustedMetadata(trustedRoot: root)), keys: keys, expiry: expiry)
+    if let online {
+      try RepoDirector.sign(
+        folder, image: contents.trusted.root, online: online, signers: [keys.key(.root)], expires: expiry.root)
+    }
     // Last, so that a half-made repository is none.
     try folder.write("1.root.json", root)
     tell(command, folder, keys, contents, Digest(of: root))
-  }
-
-  private static func onlineKey(_ command: ParsedCommand) throws -> TUFKey? {
-    guard let hex = command.option("online-key") else { return nil }
-    guard let bytes = Hex.decode(hex), let key = VerifyingKey(bytes: bytes) else {
-      throw UsageError(
-        path: command.path, "--online-key takes the 64 hexadecimal digits of an Ed25519 public key",
-        hint: "'skerry-hub init' prints it")
-    }
-    return TUFKey(ed25519: key)
   }
 
   private static func refuseExisting(_ folder: RepoFolder, _ keys: RepoKeys) throws {

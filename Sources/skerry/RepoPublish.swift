@@ -32,6 +32,7 @@ enum RepoPublish {
         TUFError.expired(role: document.role.rawValue, since: document.expires).description,
         hint: "sign it again: skerry repo renew \(folder.path) --keys KEYDIR", status: .data)
     }
+    if hub != nil { try RepoDirector.demand(folder, contents) }
     let objects = try RepoUpload(folder, contents)
     let progress = ProgressBar(hidden: command.flag("json"))
     if let hub {

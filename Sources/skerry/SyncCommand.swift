@@ -62,14 +62,14 @@ func outcomeText(_ outcome: JSONValue, seen: [String] = []) -> String {
   let active = activated + seen.filter { !activated.contains($0) }
   let fetched = UInt64(max(0, outcome["fetchedBytes"]?.integer ?? 0))
   let sent = outcome["uploaded"]?.integer ?? 0
-  let unknown = outcome.strings("unknown")
+  let attacks = outcome.list("attacks").map { "\($0.text("attack")) (\($0.text("role")))" }
   return (outcome["changed"]?.bool == true || !active.isEmpty ? "synced\n" : "synced; nothing is new\n")
     + facts([
       ("  active now", names(active)), ("  removed", names(outcome.strings("removed"))),
       ("  fetched", fetched > 0 ? Readable.bytes(fetched) : nil),
       ("  sent", sent > 0 ? "\(sent) waiting item\(sent == 1 ? "" : "s")" : nil),
       ("  cosigned", outcome["cosignedSize"]?.integer.map { "the first \($0) audit entries" }),
-      ("  not signed", unknown.isEmpty ? nil : "\(unknown.joined(separator: ", ")), which the hub wants here"),
+      ("  refused", attacks.isEmpty ? nil : "\(attacks.joined(separator: ", ")); it is in the audit log"),
     ])
 }
 

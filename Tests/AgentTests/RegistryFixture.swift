@@ -1,3 +1,4 @@
+import Fleet
 import FoundationEssentials
 import Models
 import Storage
@@ -225,5 +226,30 @@ struct RegistryBox {
     var bytes = try DurableFile.read(blob(digest), limit: 1 << 30) ?? []
     bytes[offset] ^= 1
     try DurableFile.replace(blob(digest), with: bytes)
+  }
+}
+
+extension ModelRegistry {
+  /// What the image repository names and a hub wishes for, as if a director had said so.
+  private func wish(_ trusted: TrustedMetadata, _ desired: [String]?) -> [AdmittedModel] {
+    let signers = trusted.signers(of: "targets")
+    return Assignment(desired).choose(among: trusted.targets).compactMap { choice in
+      (try? ModelManifest(choice.target)).map { AdmittedModel($0, signers: signers) }
+    }
+  }
+
+  func reconcile(
+    trusted: TrustedMetadata, desired: [String]?, source: any ModelSource, progress: ProgressHandler? = nil
+  ) async throws -> ReconcileResult {
+    setTrusted(trusted)
+    var result = try await reconcile(wanted: wish(trusted, desired), source: source, progress: progress)
+    for target in trusted.targets where target.path.hasPrefix("models/") {
+      do { _ = try ModelManifest(target) } catch { result.failures.append(("", error)) }
+    }
+    return result
+  }
+
+  func needsWork(desired: [String]?) -> Bool {
+    trusted.map { needsWork(wanted: wish($0, desired)) } ?? false
   }
 }

@@ -270,7 +270,6 @@ import Trust
     let trusted = try await publisher.trusted()
     var result = try await registry.reconcile(trusted: trusted, desired: ["two:1", "evil"], source: publisher)
     #expect(result.activated == ["two:1"])
-    #expect(result.unknown == ["evil"])
     result = try await registry.reconcile(trusted: trusted, desired: nil, source: publisher)
     #expect(result.activated == ["one:1", "two:2"])
     #expect(result.removed == ["two:1"])

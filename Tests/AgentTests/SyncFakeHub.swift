@@ -37,7 +37,13 @@ final class FakeHub: Sendable {
     var mode = Mode.honest
     var files: [String: [UInt8]] = [:]
     var timestampVersion = 0
+    /// What the director tells every box to have, in an assignment's words.
     var desired: [String]?
+    /// What was published last, and what the director says of it, by device.
+    var released: [TUFTarget] = []
+    var directors: [String: (version: Int64, targets: [TUFTarget], files: [String: [UInt8]])] = [:]
+    /// A hub of before there were directors.
+    var hasDirector = true
     var devices: [String: VerifyingKey] = [:]
     /// By device.
     var lastSequence: [String: UInt64] = [:]
@@ -56,6 +62,8 @@ final class FakeHub: Sendable {
   let identity: TLSIdentity
   let witnessKey = SigningKey.generate()
   let publisher = Publisher()
+  /// The hub's online key in the director's root; a publisher's thief does not have it.
+  let directorKey = SigningKey.generate()
   let witnessName = "hub.test/witness"
   private let running = Mutex<(server: HTTPServer?, port: Int)>((nil, 0))
 
@@ -91,7 +99,9 @@ final class FakeHub: Sendable {
     expires: Date = Date(timeIntervalSince1970: 4_000_000_000), online: SigningKey? = nil, signedAt: Date? = nil
   ) throws {
     let files = try publisher.metadata(expires: expires, online: online, signedAt: signedAt)
+    let targets = publisher.state.withLock(\.targets)
     state.withLock { state in
+      state.released = targets
       for (name, bytes) in files { state.files[name] = bytes }
       state.timestampVersion += 1
     }
@@ -198,13 +208,33 @@ final class FakeHub: Sendable {
       ))
   }
 
+  /// The director's files for a device, one version further when what it says has changed.
+  private func director(_ id: DeviceID) throws -> (version: Int64, files: [String: [UInt8]]) {
+    try state.withLock { state in
+      guard state.hasDirector else { return (0, [:]) }
+      let targets = Assignment(state.desired).choose(among: state.released).map {
+        DirectorStatement.target($0.target, isRollback: $0.isRollback)
+      }
+      if let said = state.directors[id.hex], said.targets == targets { return (said.version, said.files) }
+      var next = DirectorFiles(publisher, device: id, targets: targets)
+      next.onlineKey = directorKey
+      next.version = (state.directors[id.hex]?.version ?? 0) + 1
+      var files = try state.directors[id.hex]?.files ?? ["1.root.json": next.root()]
+      files.merge(try next.files()) { _, new in new }
+      state.directors[id.hex] = (next.version, targets, files)
+      return (next.version, files)
+    }
+  }
+
   private func sync(_ http: HTTPRequest, _ body: [UInt8]) throws -> HTTPResponse {
     let device = HTTPMessageSignature.keyID(http.headers) ?? ""
+    let director = try DeviceID(device).map { try self.director($0) }
     let request = try JSONValue(parsing: body).decoded(as: SyncRequest.self)
     let answer = state.withLock { state in
       state.syncs.append(request)
       return SyncResponse(
-        hubTime: 1_800_000_000, timestampVersion: state.timestampVersion, desired: state.desired,
+        hubTime: 1_800_000_000, timestampVersion: state.timestampVersion,
+        directorVersion: Int(director?.version ?? 0),
         audit: .init(cosignedSize: state.head?.size ?? 0), wants: state.wants,
         time: request.nonce.flatMap { nonce in state.signTime.map { $0(device, nonce) } })
     }
@@ -251,6 +281,11 @@ final class FakeHub: Sendable {
     let name = String(path.split(separator: "/").last ?? "")
     if path.hasPrefix("/repo/metadata/") {
       guard let bytes = state.withLock({ $0.files[name] }) else { return .empty(404) }
+      return HTTPResponse(status: 200, body: .bytes(bytes))
+    }
+    if path.hasPrefix("/repo/director/") {
+      let id = path.split(separator: "/").dropLast().last.flatMap { DeviceID($0) }
+      guard let bytes = try id.flatMap({ try director($0).files[name] }) else { return .empty(404) }
       return HTTPResponse(status: 200, body: .bytes(bytes))
     }
     guard let digest = Digest(hex: name.prefix(64)) else { return .empty(404) }

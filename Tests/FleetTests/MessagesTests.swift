@@ -45,10 +45,10 @@ import Trust
     #expect(try JSONValue(encoding: request).decoded(as: SyncRequest.self) == request)
   }
 
-  @Test func desiredMayBeAbsent() throws {
+  @Test func aHubOfBeforeThereWereDirectorsIsUnderstood() throws {
     let text = #"{"hubTime":1,"timestampVersion":2,"audit":{"cosignedSize":3},"wants":["something-new"]}"#
     let response: SyncResponse = try JSONValue(parsing: Array(text.utf8)).decoded()
-    #expect(response.desired == nil)
+    #expect(response.directorVersion == nil)
     #expect(response.wants == ["something-new"])
   }
 }

@@ -166,24 +166,6 @@ import Web
     }
   }
 
-  @Test func anAssignmentReachesItsBox() async throws {
-    try await TestHub.with { hub in
-      let device = try await ScriptedDevice.enrolled(hub)
-      func desired() async throws -> JSONValue? {
-        try await device.post("/v1/sync", device.syncRequest()).json["desired"]
-      }
-      #expect(try await desired() == nil)
-      let path = "/devices/\(device.id)/assign"
-      #expect(try await hub.admin("POST", path, body: Array(#"{"models":["smollm2"]}"#.utf8)).status == 200)
-      #expect(try await desired() == ["smollm2"])
-      #expect(try await hub.admin("POST", path, body: Array(#"{"models":[]}"#.utf8)).status == 200)
-      #expect(try await desired() == [])
-      #expect(try await hub.admin("POST", path, body: Array(#"{"models":null}"#.utf8)).status == 200)
-      #expect(try await desired() == nil)
-      #expect(try await hub.admin("POST", path, body: Array(#"{"models":["../x"]}"#.utf8)).status == 400)
-    }
-  }
-
   @Test func unknownPathsAndMethodsAreSaidSo() async throws {
     try await TestHub.with { hub in
       #expect(try await hub.send("GET", "/v1/health").json == ["ok": true])

@@ -3,8 +3,8 @@ import FoundationEssentials
 import Models
 import Trust
 
-/// The one way in for anything signed, from the hub or from a stick: refreshes the metadata, decides what this box is to
-/// hold, puts each refused attack on record, and reconciles.
+/// The one way in for anything signed, from the hub or from a stick: refreshes both repositories' metadata, decides what
+/// this box is to hold, puts each refused attack on record, and reconciles.
 struct Intake: Sendable {
   let registry: ModelRegistry
   /// The id of this box.
@@ -12,32 +12,35 @@ struct Intake: Sendable {
   let clock: TrustedClock
   let audit: AuditWriter
 
+  /// Something that kept part of what was meant from being done; the rest was.
+  struct Failure: Sendable {
+    /// `NAME:VERSION`; empty when it is about no single model.
+    var model: String
+    var message: String
+  }
+
   struct Outcome: Sendable {
     /// The versions of some metadata rose.
     var isMetadataChanged = false
     var models = ReconcileResult()
+    var failures: [Failure] = []
     /// What was refused on the way, each on record.
     var attacks: [AttackReport] = []
   }
 
-  /// Takes in what the source has. What it throws is on record where it stands for an attack: `TUFError` for image
-  /// metadata that is not trusted, what the source throws, and what the audit log and the disk throw. Whatever it
-  /// throws, the installed models go on running and the next call goes on where this one stopped.
+  /// Takes in what the source has. What it throws is on record where it stands for an attack: `TUFError` and
+  /// `AttackReport` for image metadata that is not trusted, what the source throws, and what the audit log and the disk
+  /// throw. Whatever it throws, the installed models go on running and the next call goes on where this one stopped.
   ///
-  /// Expiry is decided by the trusted clock, at one time for the whole run.
-  func run(
-    from source: any FleetSource, desired: [String]?, progress: ProgressHandler? = nil
-  ) async throws -> Outcome {
+  /// Without a director's word that can be trusted nothing new is installed; why stands among the outcome's failures.
+  /// Expiry is decided by the trusted clock, at one time for each repository.
+  func run(from source: any FleetSource, progress: ProgressHandler? = nil) async throws -> Outcome {
     let ledger = AttackLedger(audit: audit)
-    var outcome = Outcome()
     do {
-      let before = await registry.trusted?.timestampVersion
-      let trusted = try await refreshImage(from: source, ledger)
-      outcome.isMetadataChanged = trusted.timestampVersion != before
-      let grace = try await admitTime(trusted, ledger)
-      outcome.models = try await registry.reconcile(
-        trusted: trusted, desired: desired, source: source, progress: progress)
-      try await tellOfGrace(grace, outcome.models)
+      var outcome = try await run(source, ledger, progress)
+      try await ledger.close()
+      outcome.attacks = await ledger.reports
+      return outcome
     } catch {
       // Some of it may be newer and trusted all the same, a root above all.
       try await registry.recall()
@@ -45,9 +48,107 @@ struct Intake: Sendable {
       try await ledger.close()
       throw error
     }
-    try await ledger.close()
-    outcome.attacks = await ledger.reports
+  }
+
+  private func run(
+    _ source: any FleetSource, _ ledger: AttackLedger, _ progress: ProgressHandler?
+  ) async throws -> Outcome {
+    var outcome = Outcome()
+    let before = await versions()
+    var round = try await refresh(from: source, ledger)
+    var admission = try await admission(round, from: source, ledger, &outcome)
+    // A publication may have come between the two repositories: seen once more, it is none of anybody's attack.
+    let seen = await versions()
+    if admission.refusals.contains(where: { [.foreignImage, .directorDisagrees].contains($0.report.attack) }) {
+      round = try await refresh(from: source, ledger)
+      if await versions() != seen {
+        outcome = Outcome()
+        admission = try await self.admission(round, from: source, ledger, &outcome)
+      }
+    }
+    for refusal in admission.refusals {
+      try await ledger.record(refusal.report)
+      outcome.failures.append(Failure(model: refusal.model, message: "refused: \(refusal.report)"))
+    }
+    outcome.failures += admission.malformed.map { Failure(model: "", message: "\($0)") }
+    if let problem = round.problem { outcome.failures.append(Failure(model: "", message: problem)) }
+    do {
+      outcome.models = try await registry.reconcile(
+        wanted: admission.wanted, kept: admission.kept, source: source, progress: progress)
+    } catch let fault as SourceFault {
+      try await ledger.record(fault.report("content"))
+      throw fault
+    }
+    try await tellOfGrace(round.grace, outcome.models)
+    for (model, error) in outcome.models.failures {
+      if let report = (error as? RegistryError)?.attack { try await ledger.record(report) }
+      outcome.failures.append(Failure(model: model, message: "\(error)"))
+    }
+    outcome.isMetadataChanged = await versions() != before
     return outcome
+  }
+
+  /// Whether something is left to be done by what is on disk, without any network.
+  func hasWork() async -> Bool {
+    guard let image = await registry.trusted, image.targetsMetadata != nil else { return false }
+    var statement: DirectorStatement?
+    if let director = await registry.director {
+      guard let targets = director.targetsMetadata, let said = try? DirectorStatement(targets) else { return true }
+      statement = said
+    }
+    // Nothing expires here: it was fresh when it was taken in, and the next look at the hub tells.
+    var (trusted, failures) = (image, [Failure]())
+    guard
+      let answers = try? await images(
+        of: await paths(statement), in: &trusted, at: .distantPast, from: nil, nil, &failures),
+      let admission = try? await decide(statement, answers), admission.refusals.isEmpty
+    else { return true }
+    return await registry.needsWork(wanted: admission.wanted, kept: admission.kept)
+  }
+
+  // MARK: metadata
+
+  /// What one refresh of both repositories gave.
+  private struct Round {
+    var image: TrustedMetadata
+    /// The time that expiries are held against.
+    var started: Date
+    /// Roles that have expired and are good by the signed grace alone.
+    var grace: [String]
+    var statement: DirectorStatement?
+    /// Why there is no statement.
+    var problem: String?
+  }
+
+  private func versions() async -> [Int64?] {
+    let (image, director) = (await registry.trusted, await registry.director)
+    return [image, director].flatMap {
+      [$0?.rootVersion, $0?.timestampVersion, $0?.snapshotVersion, $0?.targetsVersion]
+    }
+  }
+
+  private func refresh(from source: any FleetSource, _ ledger: AttackLedger) async throws -> Round {
+    let image = try await refreshImage(from: source, ledger)
+    let grace = try await admitTime(image, ledger)
+    var round = Round(image: image, started: graceStart(image.root), grace: grace)
+    let before = await registry.director
+    do {
+      let started = round.started
+      let director = try await named(.director, ledger) {
+        try await DirectorRefresh(registry: registry, device: device, image: image, started: started).run(from: source)
+      }
+      await registry.setDirector(director)
+      try await noteRecovery(from: before, to: director, in: .director, ledger)
+      guard let targets = director.targetsMetadata else { throw TUFError.outOfOrder("no targets") }
+      round.statement = try await named(.director, ledger) { try DirectorStatement(targets) }
+      round.grace += director.expired(at: graceStart(nil)).map { "director/\($0)" }
+    } catch let error where error is TUFError || error is AttackReport || error is SourceFault || error is DirectorError
+    {
+      // Some of it may be newer and trusted all the same.
+      try await registry.recall()
+      round.problem = "nothing new is installed: \(error)"
+    }
+    return round
   }
 
   /// One update of the image repository's metadata (TUF 1.0.34, section 5).
@@ -55,29 +156,72 @@ struct Intake: Sendable {
     from source: any FleetSource, _ ledger: AttackLedger
   ) async throws -> TrustedMetadata {
     guard let local = try await registry.metadataState() else { throw SyncError.notEnrolled }
-    return try await named(.image, ledger) {
+    let before = await registry.trusted
+    let trusted = try await named(.image, ledger) {
       try await TUFWorkflow.refresh(
         local: local, time: { root in try await startTime(root: root, ledger) },
         fetch: { file, limit in try await source.imageMetadata(file, limit: limit) },
-        persist: { file, bytes in try await registry.persistMetadata(file, bytes) })
+        persist: { file, bytes in
+          if let bytes { try check(file, bytes, local) }
+          try await registry.persistMetadata(file, bytes)
+        })
+    }
+    await registry.setTrusted(trusted)
+    try await registry.pruneDelegated(trusted)
+    try await noteRecovery(from: before, to: trusted, in: .image, ledger)
+    return trusted
+  }
+
+  /// The last look before a trusted file of the image repository is kept: it is none of a director's, and it leaps not.
+  private func check(_ file: String, _ bytes: [UInt8], _ local: TUFLocalState) throws {
+    guard let role = TUFRole(rawValue: AttackReport.role(file)) else { return }
+    let document = try TUFDocument(parsing: bytes, as: role)
+    guard TUFBinding(of: document) == .image else { throw TUFError.foreign(role: role.rawValue) }
+    if role != .root { try VersionLeap.check(document, before: local, in: .image) }
+  }
+
+  /// Fast-forward recovery (TUF 1.0.34, section 5.3.11): new keys took back version numbers that the old ones had raised.
+  private func noteRecovery(
+    from before: TrustedMetadata?, to now: TrustedMetadata, in repository: FleetRepository, _ ledger: AttackLedger
+  ) async throws {
+    guard let before, now.rootVersion > before.rootVersion else { return }
+    for (role, had, has) in [
+      ("timestamp", before.timestampVersion, now.timestampVersion),
+      ("snapshot", before.snapshotVersion, now.snapshotVersion),
+    ] {
+      guard let had, let has, has < had else { continue }
+      try await ledger.record(
+        AttackReport(
+          .fastForward, role: "\(repository.rawValue)/\(role)",
+          reason: "recovered: root version \(now.rootVersion) has new keys, and version \(had) became \(has)"))
     }
   }
 
-  /// Puts on record what attack an error stands for, and throws it on.
-  private func named<T>(
-    _ repository: FleetRepository, _ ledger: AttackLedger, _ work: () async throws -> T
-  ) async throws -> T {
+  // MARK: admission
+
+  private func admission(
+    _ round: Round, from source: any FleetSource, _ ledger: AttackLedger, _ outcome: inout Outcome
+  ) async throws -> Admission {
+    var image = round.image
+    let answers = try await images(
+      of: await paths(round.statement), in: &image, at: round.started, from: source, ledger, &outcome.failures)
     do {
-      return try await work()
-    } catch let error as TUFError {
-      if let report = AttackReport(error, in: repository) { try await ledger.record(report) }
-      throw error
-    } catch let error as SourceFault {
-      try await ledger.record(error.report("\(repository.rawValue)/metadata"))
-      throw error
-    } catch let error as AttackReport {
-      try await ledger.record(error)
-      throw error
+      return try await decide(round.statement, answers)
+    } catch let report as AttackReport {
+      try await ledger.record(report)
+      outcome.failures.append(Failure(model: "", message: "nothing new is installed: \(report)"))
+      return try await decide(nil, answers)
     }
+  }
+
+  /// The paths that the decision is about.
+  private func paths(_ statement: DirectorStatement?) async -> Set<String> {
+    Set((statement?.entries ?? []).map(\.target.path) + (await registry.known()).map(\.manifest.targetPath))
+  }
+
+  private func decide(_ statement: DirectorStatement?, _ answers: ImageAnswers) async throws -> Admission {
+    try Admission(
+      device: device, statement: statement, images: answers.images, unclear: answers.unclear,
+      known: await registry.known(), floors: await registry.versionFloors())
   }
 }

@@ -25,7 +25,12 @@ extension Intake {
     let targets = await registry.trusted?.targetsMetadata
     try await settle(root: root, targets: targets)
     try await hearReply(last: false) { try await ledger.record($0) }
-    return date(clock.now() - RepositoryPolicy(root).graceSeconds)
+    return graceStart(root)
+  }
+
+  /// The time that expiries are held against: now, less the grace that a root signs.
+  func graceStart(_ root: TUFRoot?) -> Date {
+    date(clock.now() - (root.map { RepositoryPolicy($0).graceSeconds } ?? 0))
   }
 
   /// Takes in what the timestamp says of the time, and holds all expiries against what is known then: a box that did not
@@ -58,7 +63,9 @@ extension Intake {
   }
 
   private func settle(root: TUFRoot, targets: TUFTargets?) async throws {
-    let gone = try clock.settle(roots: [root], offlineSigned: [targets?.document].compactMap(\.self))
+    let director = await registry.director
+    let gone = try clock.settle(
+      roots: [root] + [director?.root].compactMap(\.self), offlineSigned: [targets?.document].compactMap(\.self))
     guard !gone.isEmpty else { return }
     try await audit(
       "clock", "system",

@@ -8,6 +8,7 @@ public actor ModelRegistry {
   let database: Database
   let store: ContentStore
   let metadata: MetadataStore
+  let directorMetadata: MetadataStore
   let audit: AuditWriter
   let isInUse: @Sendable (ModelManifest) async -> Bool
   let now: @Sendable () -> Int64
@@ -16,13 +17,17 @@ public actor ModelRegistry {
   private(set) var models: [InstalledModel]
   /// The signed metadata that was trusted last; nil before enrolment.
   public private(set) var trusted: TrustedMetadata?
+  /// The director's metadata for this box that was trusted last; nil before the first.
+  public private(set) var director: TrustedMetadata?
+  /// The newest version of each name that the box has had, as on disk.
+  private var floors: [ModelName: ModelVersion]
   var isReconciling = false
 
   /// Opens the registry as the last run left it, without any network.
   ///
   /// - Parameters:
   ///   - database: agent.sqlite, with `ModelTable.schema` among its migrations.
-  ///   - directory: `registry` in the state directory; `tuf` in it holds the metadata.
+  ///   - directory: `registry` in the state directory; `tuf` and `director` in it hold the metadata.
   ///   - audit: makes a durable record; nothing takes effect when it throws.
   ///   - isInUse: whether an engine has this file open, so that it must not be removed.
   ///   - now: Unix seconds.
@@ -33,27 +38,33 @@ public actor ModelRegistry {
   ) async throws -> ModelRegistry {
     let store = try ContentStore(root: directory)
     let metadata = MetadataStore(directory: directory + "/tuf")
-    let models = try await database.read { try ModelTable.all($0) }
+    let directorMetadata = MetadataStore(directory: directory + "/director")
+    let (models, floors) = try await database.read { (try ModelTable.all($0), try VersionFloors.all($0)) }
     // Metadata that can't be read leaves the installed models working; the next sync fetches it anew.
     let trusted = try metadata.load().flatMap { try? TrustedMetadata.loadOffline($0) }
+    let director = try directorMetadata.load().flatMap { try? TrustedMetadata.loadOffline($0) }
     return ModelRegistry(
-      database: database, store: store, metadata: metadata, audit: audit, isInUse: isInUse, now: now, models: models,
-      trusted: trusted)
+      database: database, store: store, metadata: metadata, directorMetadata: directorMetadata, audit: audit,
+      isInUse: isInUse, now: now, models: models, floors: floors, trusted: trusted, director: director)
   }
 
   private init(
-    database: Database, store: ContentStore, metadata: MetadataStore, audit: @escaping AuditWriter,
-    isInUse: @escaping @Sendable (ModelManifest) async -> Bool, now: @escaping @Sendable () -> Int64,
-    models: [InstalledModel], trusted: TrustedMetadata?
+    database: Database, store: ContentStore, metadata: MetadataStore, directorMetadata: MetadataStore,
+    audit: @escaping AuditWriter, isInUse: @escaping @Sendable (ModelManifest) async -> Bool,
+    now: @escaping @Sendable () -> Int64, models: [InstalledModel], floors: [ModelName: ModelVersion],
+    trusted: TrustedMetadata?, director: TrustedMetadata?
   ) {
     self.database = database
     self.store = store
     self.metadata = metadata
+    self.directorMetadata = directorMetadata
     self.audit = audit
     self.isInUse = isInUse
     self.now = now
     self.models = models
+    self.floors = floors
     self.trusted = trusted
+    self.director = director
   }
 
   /// Every model that is wanted, whatever its state, by name and version.
@@ -105,25 +116,58 @@ public actor ModelRegistry {
 
   // MARK: metadata
 
-  /// What was trusted last, for the workflow that refreshes it.
+  /// What was trusted last of the image repository, for the workflow that refreshes it; nil before enrolment.
   public func metadataState() throws -> TUFLocalState? { try metadata.load() }
 
-  /// Keeps a metadata file that the workflow trusts.
+  /// What was trusted last of the director; nil before its first root.
+  public func directorState() throws -> TUFLocalState? { try directorMetadata.load() }
+
+  /// Keeps a file of the image repository's that the workflow trusts.
   public func persistMetadata(_ file: String, _ bytes: [UInt8]?) async throws {
     let metadata = metadata
     try await offPool { try metadata.persist(file, bytes) }
   }
 
-  /// Begins with this root, whose digest the enrolment token carried. Metadata of an earlier root is dropped.
+  /// Keeps a file of the director's that the workflow trusts.
+  public func persistDirector(_ file: String, _ bytes: [UInt8]?) async throws {
+    let metadata = directorMetadata
+    try await offPool { try metadata.persist(file, bytes) }
+  }
+
+  /// What is kept of a delegated role of the image repository.
+  func delegated(_ file: String) throws -> [UInt8]? { try metadata.role(file) }
+
+  func persistDelegated(_ file: String, _ bytes: [UInt8]?) async throws {
+    let metadata = metadata
+    try await offPool { try metadata.persistRole(file, bytes) }
+  }
+
+  /// Forgets delegated roles that the snapshot no longer lists.
+  func pruneDelegated(_ trusted: TrustedMetadata) async throws {
+    let names = (trusted.snapshot?.files.keys).map(Array.init) ?? []
+    let files = Set(names.map { PercentEncoding.encode($0.hasSuffix(".json") ? String($0.dropLast(5)) : $0) + ".json" })
+    let metadata = metadata
+    try await offPool { try metadata.pruneRoles(keeping: files) }
+  }
+
+  /// Begins with this root, whose digest the enrolment token carried. Metadata of an earlier root is dropped, and with
+  /// it what that fleet's director said and which versions it had brought.
   public func trust(root: [UInt8]) async throws {
     let trusted = try TrustedMetadata(trustedRoot: root)
-    let metadata = metadata
+    guard TUFBinding(of: trusted.root.document) == .image else { throw TUFError.foreign(role: "root") }
+    let (metadata, directorMetadata) = (metadata, directorMetadata)
+    try await database.write { try VersionFloors.clear($0) }
     try await offPool {
-      for file in ["timestamp.json", "snapshot.json", "targets.json"] { try metadata.persist(file, nil) }
+      try directorMetadata.clear()
+      try metadata.clear()
       try metadata.persist("root.json", root)
     }
+    floors = [:]
     self.trusted = trusted
+    director = nil
   }
+
+  func setDirector(_ director: TrustedMetadata) { self.director = director }
 
   func setTrusted(_ trusted: TrustedMetadata) { self.trusted = trusted }
 
@@ -137,11 +181,35 @@ public actor ModelRegistry {
     try await database.write { connection in
       for model in changed { try ModelTable.put(model, connection) }
     }
+    remember(changed)
+  }
+
+  private func remember(_ changed: [InstalledModel]) {
     for model in changed {
       models.removeAll { $0.isSameFile(as: model) }
       models.append(model)
     }
     models.sort { ($0.name, $0.version) < ($1.name, $1.version) }
+  }
+
+  /// Makes a model active, retires those that it replaces and moves its name's floor, in one transaction.
+  func activate(_ model: InstalledModel, replacing retired: [InstalledModel], floor: ModelVersion) async throws {
+    try await database.write { connection in
+      for changed in [model] + retired { try ModelTable.put(changed, connection) }
+      try VersionFloors.put(floor, of: model.name, connection)
+    }
+    floors[model.name] = floor
+    remember([model] + retired)
+  }
+
+  /// The newest version of each name that the box has had, or has stepped back to. Models of before there was such a
+  /// table count by themselves.
+  public func versionFloors() -> [ModelName: ModelVersion] {
+    var found = floors
+    for model in models where !model.isRetired && (model.state == .active || model.state == .corrupt) {
+      if floors[model.name] == nil { found[model.name] = max(found[model.name] ?? model.version, model.version) }
+    }
+    return found
   }
 
   /// Forgets rows in one transaction.

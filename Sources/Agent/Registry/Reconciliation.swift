@@ -1,3 +1,4 @@
+import Fleet
 import Models
 import Storage
 import Trust
@@ -9,8 +10,6 @@ public struct ReconcileResult: Sendable {
   public var removed: [String] = []
   /// Models that could not be brought in, with the reason. The others were.
   public var failures: [(model: String, error: any Error)] = []
-  /// Names that the hub wants here and no signed target bears.
-  public var unknown: [String] = []
   /// Bytes of chunks fetched, compressed as they travelled.
   public var fetchedBytes: UInt64 = 0
 
@@ -19,49 +18,43 @@ public struct ReconcileResult: Sendable {
 }
 
 extension ModelRegistry {
-  /// True when a wanted model is not active, or one of the active files is not there in its full length.
-  public func needsWork(desired: [String]?) -> Bool {
-    guard let trusted else { return false }
-    let selection = ModelSelection(targets: trusted.targets, desired: desired)
+  /// True when a wanted model is not active, or one of the active files is not there in its full length, or a model is
+  /// to go.
+  func needsWork(wanted: [AdmittedModel], kept: [ModelManifest] = []) -> Bool {
     if models.contains(where: \.isRetired) { return true }
-    let kept = Set(selection.wanted.map(\.sha256))
-    return selection.wanted.contains { !isPresent($0) }
-      || models.contains { $0.state == .active && !kept.contains($0.manifest.sha256) }
+    let stays = Set(wanted.map(\.manifest) + kept)
+    return wanted.contains { !isPresent($0.manifest) } || models.contains { !stays.contains($0.manifest) }
   }
 
-  /// Brings the box to what the signed metadata and the hub's wish say: gathers, verifies and activates what is
-  /// missing, mends what is corrupt, and then removes what is no longer wanted and not in use.
+  /// Brings the box to what was admitted: gathers, verifies and activates what is missing, mends what is corrupt, and
+  /// then removes what is neither wanted nor kept and not in use.
   ///
   /// A model that can't be brought in for a reason of its own stands among the result's failures. Throws what the
   /// source throws (the network), the audit log and the disk: the next call goes on where this one stopped.
-  public func reconcile(
-    trusted: TrustedMetadata, desired: [String]?, source: any ModelSource, progress: ProgressHandler? = nil
+  func reconcile(
+    wanted: [AdmittedModel], kept: [ModelManifest] = [], source: any ModelSource, progress: ProgressHandler? = nil
   ) async throws -> ReconcileResult {
     guard !isReconciling else { throw RegistryError.busy }
     isReconciling = true
     defer { isReconciling = false }
-    setTrusted(trusted)
 
-    let selection = ModelSelection(targets: trusted.targets, desired: desired)
     var result = ReconcileResult()
-    result.unknown = selection.unknown
-    result.failures = selection.malformed.map { ("", $0) }
-    let signers = trusted.signers(of: "targets")
-
-    for manifest in selection.wanted {
+    let manifests = wanted.map(\.manifest)
+    for admitted in wanted {
+      let manifest = admitted.manifest
       if isPresent(manifest) {
         try await unretire(manifest)
         continue
       }
       do {
         result.fetchedBytes += try await install(
-          manifest, among: selection.wanted, signers: signers, source: source, progress: progress)
+          admitted, among: manifests + kept, source: source, progress: progress)
         result.activated.append(manifest.label)
       } catch let error as RegistryError {
         result.failures.append((manifest.label, error))
       }
     }
-    result.removed = try await retire(allBut: selection.wanted)
+    result.removed = try await retire(allBut: manifests, kept: kept)
     return result
   }
 
@@ -81,9 +74,9 @@ extension ModelRegistry {
 
   /// From signed metadata to an active model. Returns the bytes fetched.
   private func install(
-    _ manifest: ModelManifest, among wanted: [ModelManifest], signers: [String], source: any ModelSource,
-    progress: ProgressHandler?
+    _ admitted: AdmittedModel, among wanted: [ModelManifest], source: any ModelSource, progress: ProgressHandler?
   ) async throws -> UInt64 {
+    let (manifest, signers) = (admitted.manifest, admitted.signers)
     var model = InstalledModel(
       manifest: manifest, state: .fetching, signers: signers, installedAt: nil, problem: nil, isRetired: false)
     let before = models.first { $0.isSameFile(as: model) }
@@ -114,27 +107,31 @@ extension ModelRegistry {
 
     progress?(SyncProgress(.activate, model: manifest.label, done: 1, total: 1))
     let mended = before?.state == .corrupt
-    try await audit(
-      "model", "system",
-      fields(of: model, event: mended ? "mended" : "activated").merging(
-        ["signers": .array(signers.map { .string($0) }), "fetchedBytes": .integer(Int64(clamping: fetched))]
-      ) { _, new in new })
+    var record = fields(of: model, event: mended ? "mended" : "activated")
+    record["signers"] = .array(signers.map { .string($0) })
+    record["fetchedBytes"] = .integer(Int64(clamping: fetched))
+    // A step back that the director signed is on record as one.
+    if let from = admitted.rollbackFrom { record["rollbackFrom"] = .string(from.description) }
+    try await audit("model", "system", record)
     model.state = .active
     model.installedAt = now()
     // The new version comes and the old ones go in one transaction.
     let replaced = models.filter { $0.name == model.name && !$0.isSameFile(as: model) && !$0.isRetired }
-    try await put([model] + replaced.filter { old in !wanted.contains { $0 == old.manifest } }.map(\.retired))
+    let leaving = replaced.filter { old in !wanted.contains { $0 == old.manifest } }.map(\.retired)
+    let floor = versionFloors()[model.name] ?? model.version
+    try await activate(
+      model, replacing: leaving, floor: admitted.rollbackFrom == nil ? max(floor, model.version) : model.version)
     return fetched
   }
 
   /// Retires what is not wanted, unless a newer one of its name is still on its way, and removes the retired that
   /// nobody uses. Returns the labels of those removed.
-  private func retire(allBut wanted: [ModelManifest]) async throws -> [String] {
+  private func retire(allBut wanted: [ModelManifest], kept: [ModelManifest]) async throws -> [String] {
     func isAwaited(_ model: InstalledModel) -> Bool {
       model.state == .active && wanted.contains { $0.name == model.name && !isPresent($0) }
     }
     let leaving = models.filter { model in
-      !model.isRetired && !wanted.contains { $0 == model.manifest } && !isAwaited(model)
+      !model.isRetired && !(wanted + kept).contains { $0 == model.manifest } && !isAwaited(model)
     }
     // From the row on callers are refused, which may be long before the file can go.
     for model in leaving where model.state == .active {

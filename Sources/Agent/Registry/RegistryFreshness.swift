@@ -4,6 +4,7 @@ extension ModelRegistry {
   /// Takes over the trusted metadata as it lies on disk.
   func recall() throws {
     if let local = try metadata.load() { setTrusted(try TrustedMetadata.loadOffline(local)) }
+    if let local = try directorMetadata.load() { setDirector(try TrustedMetadata.loadOffline(local)) }
   }
 
   /// How old the trusted metadata is at this time, by what its root allows.

@@ -77,11 +77,21 @@ public enum SyncError: Error, Sendable, CustomStringConvertible {
     }
   }
 
+  /// The attack that any error stands for which a sync can end with; nil for what is nobody's attempt.
+  static func attack(of error: any Error) -> AttackReport? {
+    switch error {
+    case let error as AttackReport: error
+    case let error as TUFError: AttackReport(error, in: .image)
+    case let error as SourceFault: error.report("image/metadata")
+    default: nil
+    }
+  }
+
   /// The outcome of any error that a sync can end with.
   static func outcome(of error: any Error) -> SyncMachine.Outcome {
     switch error {
     case let error as SyncError: error.outcome
-    case is TUFError: .permanent
+    case is TUFError, is AttackReport: .permanent
     default: .transient
     }
   }

@@ -39,7 +39,6 @@ struct SyncRound: Sendable {
     if let time = answer.time { clock.hear(time, nonce: nonce, device: client.identity.id.hex) }
     try await intake.settleTime()
     outcome.cosignedSize = answer.audit.cosignedSize
-    try await tables.setDesired(answer.desired)
 
     outcome.uploaded += try await flush()
     try await pushHead(quiet: quiet, &outcome)
@@ -85,11 +84,16 @@ struct SyncRound: Sendable {
           name: $0.name.description, version: $0.version.description, sha256: $0.manifest.sha256.hex,
           state: $0.state.rawValue)
       },
-      repository: RepositoryVersions(
-        root: Int(trusted?.rootVersion ?? 0), timestamp: Int(trusted?.timestampVersion ?? 0),
-        snapshot: Int(trusted?.snapshotVersion ?? 0), targets: Int(trusted?.targetsVersion ?? 0)),
+      repository: SyncRound.versions(trusted),
+      director: await registry.director.map(SyncRound.versions),
       audit: AuditHead(size: head.size, root: head.root), outbox: try await tables.pending(), sandbox: facts.sandbox,
       nonce: nonce)
+  }
+
+  private static func versions(_ trusted: TrustedMetadata?) -> RepositoryVersions {
+    RepositoryVersions(
+      root: Int(trusted?.rootVersion ?? 0), timestamp: Int(trusted?.timestampVersion ?? 0),
+      snapshot: Int(trusted?.snapshotVersion ?? 0), targets: Int(trusted?.targetsVersion ?? 0))
   }
 
   /// Sends what waits, most important first, until nothing does. Returns how many items the hub took.
@@ -108,21 +112,25 @@ struct SyncRound: Sendable {
   }
 
   private func models(_ answer: SyncResponse, _ outcome: inout SyncOutcome) async throws {
-    let trusted = await registry.trusted
+    let (image, director) = (await registry.trusted, await registry.director)
     let renewBy = Date(timeIntervalSince1970: TimeInterval(clock.now())).addingTimeInterval(SyncRound.renewal)
-    let hasRepository = answer.timestampVersion > 0
-    let isOther = Int64(answer.timestampVersion) != trusted?.timestampVersion ?? 0
-    let isEnding = trusted?.expired(at: renewBy).isEmpty == false
-    let hasWork = await registry.needsWork(desired: answer.desired)
-    guard hasRepository, isOther || isEnding || hasWork else { return }
+    guard answer.timestampVersion > 0 else { return }
+    let isOther =
+      Int64(answer.timestampVersion) != image?.timestampVersion ?? 0
+      || Int64(answer.directorVersion ?? 0) != director?.timestampVersion ?? 0
+    let isEnding = [image, director].contains { $0?.expired(at: renewBy).isEmpty == false }
+    let hasWork = await intake.hasWork()
+    guard isOther || isEnding || hasWork else {
+      if director == nil { outcome.failures.append(.init(model: "", message: "\(DirectorError.missing)")) }
+      return
+    }
 
     progress(SyncProgress(.metadata))
-    let taken = try await intake.run(
-      from: HubFleetSource(client: client), desired: answer.desired, progress: progress)
+    let taken = try await intake.run(from: HubFleetSource(client: client), progress: progress)
     outcome.activated = taken.models.activated
     outcome.removed = taken.models.removed
-    outcome.unknown = taken.models.unknown
-    outcome.failures += taken.models.failures.map { SyncOutcome.Failure(model: $0.model, message: "\($0.error)") }
+    outcome.attacks = taken.attacks
+    outcome.failures += taken.failures.map { SyncOutcome.Failure(model: $0.model, message: $0.message) }
     outcome.fetchedBytes = taken.models.fetchedBytes
     outcome.changed = taken.models.isChanged || taken.isMetadataChanged
   }
@@ -145,19 +153,5 @@ struct SyncRound: Sendable {
     }
     try await tables.add(
       OutboxItem(id: OutboxItem.newID(), kind: OutboxItem.report, priority: 1, created: clock.now(), body: body))
-  }
-}
-
-extension SyncTables {
-  /// What the hub wants this box to have; nil means all.
-  func desired() async throws -> [String]? {
-    guard let text = try await value("desired") else { return nil }
-    return try JSONValue(parsing: text.utf8).array?.compactMap(\.string)
-  }
-
-  func setDesired(_ names: [String]?) async throws {
-    let text = names.map { String(decoding: JSONValue.array($0.map { .string($0) }).encoded(), as: UTF8.self) }
-    guard try await value("desired") != text else { return }
-    try await setValue("desired", text)
   }
 }

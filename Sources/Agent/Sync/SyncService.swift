@@ -86,6 +86,7 @@ public actor SyncService {
   private var lastSuccess: Int64?
   private var lastAttempt: Int64?
   private var lastError: String?
+  private var lastAttacks: [AttackReport] = []
   private var nextAttempt: Int64?
 
   private struct Waiter {
@@ -288,6 +289,7 @@ public actor SyncService {
         "synced", ["changed": "\(outcome.changed)", "activated": outcome.activated.joined(separator: " ")])
     case .failure(let error):
       lastError = "\(error)".brief
+      lastAttacks = [SyncError.attack(of: error)].compactMap(\.self)
       await keepStatus()
       event = SyncError.outcome(of: error)
       Log.shared.warning("the sync failed", ["reason": "\(error)".brief])
@@ -307,6 +309,7 @@ public actor SyncService {
 
   private func succeeded(_ outcome: SyncOutcome) async {
     lastSuccess = surroundings.clock.now()
+    lastAttacks = outcome.attacks
     lastError = outcome.failures.isEmpty ? nil : outcome.failures.map(\.message).joined(separator: "; ").brief
     await keepStatus()
   }
@@ -340,7 +343,7 @@ public actor SyncService {
     return SyncStatus(
       state: enrolment == nil ? "not enrolled" : machine.isSyncing ? "syncing" : "idle", enrolled: enrolment != nil,
       hub: enrolment?.hub, reachable: reachable, lastSuccess: lastSuccess, lastAttempt: lastAttempt,
-      lastError: lastError, nextAttempt: nextAttempt, outbox: try await tables.pending())
+      lastError: lastError, attacks: lastAttacks, nextAttempt: nextAttempt, outbox: try await tables.pending())
   }
 
   /// The fleet that the box belongs to; nil before enrolment.

@@ -1,3 +1,4 @@
+import Fleet
 import Trust
 
 /// What a sync did.
@@ -14,8 +15,8 @@ public struct SyncOutcome: Codable, Hashable, Sendable {
   public var activated: [String] = []
   public var removed: [String] = []
   public var failures: [Failure] = []
-  /// Names that the hub wants here and nobody signed.
-  public var unknown: [String] = []
+  /// Attacks that were refused on the way; each is in the audit log.
+  public var attacks: [AttackReport] = []
   /// The trusted timestamp's version; 0 before the first.
   public var metadataVersion: Int64 = 0
   /// Bytes of indexes and chunks, as they travelled.
@@ -35,7 +36,7 @@ public struct SyncOutcome: Codable, Hashable, Sendable {
   public init() {}
 
   private enum CodingKeys: String, CodingKey {
-    case changed, activated, removed, failures, unknown, metadataVersion, fetchedBytes, uploaded, cosignedSize, hubTime
+    case changed, activated, removed, failures, attacks, metadataVersion, fetchedBytes, uploaded, cosignedSize, hubTime
   }
 }
 
@@ -46,6 +47,7 @@ extension SyncOutcome {
     both.changed = changed || earlier.changed
     both.activated = earlier.activated + activated
     both.removed = earlier.removed + removed
+    both.attacks = earlier.attacks + attacks.filter { !earlier.attacks.contains($0) }
     both.fetchedBytes += earlier.fetchedBytes
     both.uploaded += earlier.uploaded
     return both
@@ -64,6 +66,8 @@ public struct SyncStatus: Codable, Hashable, Sendable {
   public var lastSuccess: Int64?
   public var lastAttempt: Int64?
   public var lastError: String?
+  /// What the last sync refused, by the names of the attacks; each is in the audit log.
+  public var attacks: [AttackReport]
   public var nextAttempt: Int64?
   /// Items that wait for the hub.
   public var outbox: Int

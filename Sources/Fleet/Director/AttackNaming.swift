@@ -33,13 +33,17 @@ extension AttackReport {
     case .tooLarge(let name, let limit): (attack, role, reason) = (.endlessData, name, "more than \(limit) bytes")
     case .missing(let name): (attack, role, reason) = (.withheld, name, "the source does not have it")
     case .removed(let name): (attack, role, reason) = (.rollback, name, "it is no longer listed")
+    case .foreign(let name):
+      // A director's file of another box is that box's; a file of the other repository never belonged beside these.
+      attack = repository == .director && name != "root" ? .wrongDevice : .mixAndMatch
+      (role, reason) = (name, "it belongs to another repository or another box")
     case .unsupportedSpecification, .outOfOrder: return nil
     }
     self.init(attack, role: "\(repository.rawValue)/\(AttackReport.role(role))", reason: reason)
   }
 
   /// The top-level role that a role's or file's name means, `delegated` for any other.
-  static func role(_ name: String) -> String {
+  public static func role(_ name: String) -> String {
     var parts = name.split(separator: ".", omittingEmptySubsequences: false)
     if parts.count > 1, parts.last == "json" { parts.removeLast() }
     if parts.count == 2, Int64(parts[0]) != nil { parts.removeFirst() }

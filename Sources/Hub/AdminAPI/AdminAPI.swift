@@ -10,6 +10,7 @@ import Web
 struct AdminAPI: Sendable {
   let state: HubState
   let repository: Repository
+  let director: Director
   let files: RepositoryFiles
   let authentication: AdminAuthentication
   /// An index of this many bytes lists the chunks of about 100 GB.
@@ -32,6 +33,9 @@ struct AdminAPI: Sendable {
     on("GET", "/devices/{id}") { _, parameters in try await device(parameters["id"]) }
     on("POST", "/devices/{id}/assign") { request, parameters in
       try await assign(parameters["id"], request.body.collect(upTo: 64 << 10))
+    }
+    on("POST", "/devices/{id}/rollback") { request, parameters in
+      try await rollback(parameters["id"], request.body.collect(upTo: 4 << 10))
     }
     on("DELETE", "/devices/{id}") { _, parameters in try await revoke(parameters["id"]) }
     on("POST", "/enrollment-tokens") { request, _ in try await makeToken(request.body.collect(upTo: 4 << 10)) }
@@ -60,12 +64,19 @@ struct AdminAPI: Sendable {
       try await offPool { try files.stage(name, bytes) }
       return HTTPResponse.empty(204)
     }
+    on("PUT", "/repo/director/{file}") { request, parameters in
+      let name = parameters["file"]
+      guard let limit = DirectorFiles.rootLimit(name) else { throw badName("a director's root is called N.root.json") }
+      try await director.stage(name, try await request.body.collect(upTo: limit))
+      return HTTPResponse.empty(204)
+    }
     on("DELETE", "/repo/staged") { _, _ in
       try await repository.discard()
+      try await director.discard()
       return HTTPResponse.empty(204)
     }
     on("POST", "/repo/commit") { _, _ in
-      let versions = try await repository.commit(now: Date())
+      let versions = try await director.commit(now: Date())
       Log.shared.notice("repository published", ["timestamp": String(versions.timestamp)])
       return try Answers.json(200, versions)
     }
@@ -90,7 +101,7 @@ struct AdminAPI: Sendable {
         "version": .string(skerryVersion), "url": .string(state.configuration.url), "pin": .string(state.pin),
         "witness": .string(state.witness.verifier.vkey), "onlineKey": onlineKey,
         "devices": .integer(Int64(devices.count { $0.revokedAt == nil })),
-        "repository": try JSONValue(encoding: versions),
+        "repository": try JSONValue(encoding: versions), "directorRoot": .integer(try await director.rootVersion()),
       ])
   }
 
@@ -119,15 +130,43 @@ struct AdminAPI: Sendable {
     return device
   }
 
-  private struct Assignment: Decodable { let models: [String]? }
+  private struct AssignRequest: Decodable { let models: [String]? }
 
   private func assign(_ text: String, _ body: [UInt8]) async throws -> HTTPResponse {
     let device = try await known(text)
-    let message = try Decode.message(Assignment.self, from: body)
-    for name in message.models ?? [] where ModelName(name) == nil {
-      throw HubError(.malformed, "\(name) is no name of a model")
+    let message = try Decode.message(AssignRequest.self, from: body)
+    for word in message.models ?? [] where !Assignment.isWord(word) {
+      throw HubError(
+        .malformed, "\(word) is no model's name",
+        hint: "write NAME, NAME:VERSION, NAME=VERSION for a rollback, or * for all others")
     }
     _ = try await state.store.assign(device.id, models: message.models)
+    return try await self.device(text)
+  }
+
+  private struct Rollback: Decodable {
+    let model: String
+    let version: String
+  }
+
+  /// Pins a version that may be older than what the box has, and signs that this is meant.
+  private func rollback(_ text: String, _ body: [UInt8]) async throws -> HTTPResponse {
+    let device = try await known(text)
+    let message = try Decode.message(Rollback.self, from: body)
+    guard let name = ModelName(message.model), let version = ModelVersion(message.version) else {
+      throw HubError(.malformed, "model and version are not a model's name and version")
+    }
+    let versions = try await director.directed().compactMap { try? ModelManifest($0) }.filter { $0.name == name }
+    guard versions.contains(where: { $0.version == version }) else {
+      throw HubError(
+        .notFound, "no \(name):\(version) is published",
+        hint: versions.isEmpty
+          ? "publish it first: a rollback goes to a version that the repository still signs"
+          : "published are: " + versions.map(\.version.description).joined(separator: ", "))
+    }
+    let words = Assignment(device.assigned).rollingBack(name, to: version).words
+    _ = try await state.store.assign(device.id, models: words)
+    Log.shared.notice("rollback", ["device": device.id.hex, "model": "\(name):\(version)"])
     return try await self.device(text)
   }
 

@@ -40,7 +40,10 @@ public struct DeviceView: Sendable {
     for model in state.models where model.state == "corrupt" {
       add(.critical, "the stored weights of \(model.name) \(model.version) don't match their digest")
     }
-    for name in device.assigned ?? [] where !state.models.contains(where: { $0.name == name && $0.state == "active" }) {
+    for word in device.assigned ?? [] {
+      guard let name = Assignment.name(of: word)?.description,
+        !state.models.contains(where: { $0.name == name && $0.state == "active" })
+      else { continue }
       add(.warning, "\(name) is assigned and not active")
     }
     let cosigned = device.checkpoint?.size ?? 0

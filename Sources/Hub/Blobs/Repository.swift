@@ -13,7 +13,7 @@ public actor Repository {
   static let timestampLifetime = 7.0 * 86400
   static let snapshotLifetime = 90.0 * 86400
 
-  private let files: RepositoryFiles
+  let files: RepositoryFiles
   private let onlineKey: SigningKey
   private let executor = QueueExecutor(label: "skerry.hub.repository")
   /// Known since the last look or change, so that a sync verifies no metadata.
@@ -85,7 +85,7 @@ public actor Repository {
   // MARK: - Deciding
 
   /// The trusted set of a box that has all that is published; nil before the first commit.
-  private func published() throws -> TrustedMetadata? {
+  func published() throws -> TrustedMetadata? {
     guard let version = try files.newest(.root, in: "metadata"), let root = try files.metadata("\(version).root.json")
     else { return nil }
     var local = TUFLocalState(root: root)

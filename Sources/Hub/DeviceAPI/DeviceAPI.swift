@@ -1,4 +1,5 @@
 import Fleet
+import FoundationEssentials
 import Host
 import Trust
 import Web
@@ -7,13 +8,15 @@ import Web
 struct DeviceAPI: Sendable {
   let state: HubState
   let repository: Repository
+  let director: Director
   let authentication: DeviceAuthentication
   /// Enrolments from one address: nobody guesses a 256-bit secret, but trying must cost the hub little.
   private let strangers = RateLimiter(rate: 5, burst: 50)
 
-  init(state: HubState, repository: Repository) {
+  init(state: HubState, repository: Repository, director: Director) {
     self.state = state
     self.repository = repository
+    self.director = director
     authentication = DeviceAuthentication(store: state.store)
   }
 
@@ -72,10 +75,12 @@ struct DeviceAPI: Sendable {
     var wants: [String] = []
     if message.audit.size > cosigned { wants.append(SyncResponse.auditHead) }
     if !facts.hasReport { wants.append(SyncResponse.report) }
+    let said = try await director.statement(
+      for: signed.device.id, words: facts.assigned, seen: message.director, now: Date())
     return try Answers.json(
       200,
       SyncResponse(
-        hubTime: now, timestampVersion: try await repository.versions().timestamp, desired: facts.assigned,
+        hubTime: now, timestampVersion: try await repository.versions().timestamp, directorVersion: said.timestamp,
         audit: SyncResponse.Audit(cosignedSize: cosigned), wants: wants,
         time: nonce.map {
           TimeReply.signed(device: signed.device.id.hex, nonce: $0, time: Clock.unixTime(), key: state.onlineKey)

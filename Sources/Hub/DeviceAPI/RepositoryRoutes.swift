@@ -15,16 +15,16 @@ struct RepositoryRoutes: Sendable {
       "GET", "/repo/metadata/{file}",
       handler: Answers.wrap { request, parameters in
         let name = parameters["file"]
-        guard RepositoryFiles.metadataLimit(name) != nil else { throw missing(request) }
-        return try file(
+        guard RepositoryFiles.metadataLimit(name) != nil else { throw Self.missing(request) }
+        return try Self.file(
           request, "\(files.directory)/metadata/\(name)", "application/json", isFixed: name != "timestamp.json")
       })
     router.on(
       "GET", "/repo/indexes/{file}",
       handler: Answers.wrap { request, parameters in
         let name = parameters["file"]
-        guard name.hasSuffix(".caibx"), let digest = Digest(hex: name.dropLast(6)) else { throw missing(request) }
-        return try file(request, files.indexPath(digest), "application/octet-stream", isFixed: true)
+        guard name.hasSuffix(".caibx"), let digest = Digest(hex: name.dropLast(6)) else { throw Self.missing(request) }
+        return try Self.file(request, files.indexPath(digest), "application/octet-stream", isFixed: true)
       })
     router.on(
       "GET", "/repo/chunks/{folder}/{file}",
@@ -32,8 +32,8 @@ struct RepositoryRoutes: Sendable {
         let name = parameters["file"]
         guard name.hasSuffix(".cacnk"), let id = Digest(hex: name.dropLast(6)),
           parameters["folder"] == String(id.hex.prefix(4))
-        else { throw missing(request) }
-        return try file(request, files.chunkPath(id), "application/octet-stream", isFixed: true)
+        else { throw Self.missing(request) }
+        return try Self.file(request, files.chunkPath(id), "application/octet-stream", isFixed: true)
       })
   }
 
@@ -42,17 +42,18 @@ struct RepositoryRoutes: Sendable {
     router.on(
       "GET", "/repo/targets/{path...}",
       handler: Answers.wrap { request, parameters in
-        guard let path = files.targetPath(parameters["path"]) else { throw missing(request) }
-        return try file(request, path, "application/octet-stream", isFixed: true)
+        guard let path = files.targetPath(parameters["path"]) else { throw Self.missing(request) }
+        return try Self.file(request, path, "application/octet-stream", isFixed: true)
       })
   }
 
-  private func missing(_ request: HTTPRequest) -> HubError {
+  private static func missing(_ request: HTTPRequest) -> HubError {
     HubError(.notFound, "the repository has no \(request.path)")
   }
 
-  private func file(_ request: HTTPRequest, _ path: String, _ type: String, isFixed: Bool) throws -> HTTPResponse {
-    guard let size = RepositoryFiles.size(path) else { throw missing(request) }
+  /// Answers with a file, or with the part that a Range header asks for.
+  static func file(_ request: HTTPRequest, _ path: String, _ type: String, isFixed: Bool) throws -> HTTPResponse {
+    guard let size = RepositoryFiles.size(path) else { throw Self.missing(request) }
     let range: ByteRange?
     switch ByteRange.parse(request.headers["range"], size: size) {
     case .whole: range = nil

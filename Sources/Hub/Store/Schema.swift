@@ -53,5 +53,6 @@ let hubSchema = [
       name TEXT NOT NULL,
       created_at INTEGER NOT NULL
     ) STRICT;
-    """)
+    """),
+  Migration(2, HubStore.directorSchema),
 ]

@@ -23,6 +23,8 @@ public enum TUFError: Error, Equatable, Sendable, CustomStringConvertible {
   case missing(file: String)
   /// A snapshot no longer lists a file that the trusted one lists.
   case removed(file: String)
+  /// It belongs to another repository or another box.
+  case foreign(role: String)
   case unsupportedSpecification(role: String, version: String)
   /// A step out of the workflow's order: an error of the caller.
   case outOfOrder(String)
@@ -43,6 +45,7 @@ public enum TUFError: Error, Equatable, Sendable, CustomStringConvertible {
     case .tooLarge(let file, let limit): "\(file) is larger than the limit of \(limit) bytes"
     case .missing(let file): "the repository has no \(file)"
     case .removed(let file): "the snapshot no longer lists \(file), which the trusted one lists"
+    case .foreign(let role): "the \(role) metadata belongs to another repository or another box"
     case .unsupportedSpecification(let role, let version):
       "the \(role) metadata is of TUF specification \(version.debugDescription); this program knows 1.x"
     case .outOfOrder(let step): "TUF workflow out of order: \(step)"

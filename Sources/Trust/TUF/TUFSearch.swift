@@ -22,15 +22,32 @@ extension TUFWorkflow {
   /// The most roles that a search looks into.
   static let searchedRoles = 32
 
-  /// 5.6.7 "Perform a pre-order depth-first search for metadata about the desired target, beginning with the top-level
-  /// targets role." `local` gives what is kept of a delegated role; it is verified again against who delegates to it
-  /// now. File names are percent-encoded, so that a role's name can't leave the folder. Nil when no role has it.
+  /// A target that a search found.
+  public struct Found: Sendable {
+    public let target: TUFTarget
+    /// The ids of the keys whose signature on the role's metadata counted.
+    public let signers: [String]
+  }
+
+  /// The target that a search finds, without who signed it.
   public static func find(
     _ path: String, in trusted: inout TrustedMetadata, now: Date, limits: Limits = Limits(),
     local: (_ file: String) async throws -> [UInt8]?,
     fetch: (_ file: String, _ maximum: Int) async throws -> [UInt8]?,
     persist: (_ file: String, _ bytes: [UInt8]?) async throws -> Void
   ) async throws -> TUFTarget? {
+    try await search(path, in: &trusted, now: now, limits: limits, local: local, fetch: fetch, persist: persist)?.target
+  }
+
+  /// 5.6.7 "Perform a pre-order depth-first search for metadata about the desired target, beginning with the top-level
+  /// targets role." `local` gives what is kept of a delegated role; it is verified again against who delegates to it
+  /// now. File names are percent-encoded, so that a role's name can't leave the folder. Nil when no role has it.
+  public static func search(
+    _ path: String, in trusted: inout TrustedMetadata, now: Date, limits: Limits = Limits(),
+    local: (_ file: String) async throws -> [UInt8]?,
+    fetch: (_ file: String, _ maximum: Int) async throws -> [UInt8]?,
+    persist: (_ file: String, _ bytes: [UInt8]?) async throws -> Void
+  ) async throws -> Found? {
     guard let top = trusted.targetsMetadata else { throw TUFError.outOfOrder("a search before the targets") }
     var visited: Set<String> = []
     var waiting: [(role: TUFDelegations.Role?, delegator: TUFTargets)] = [(nil, top)]
@@ -54,7 +71,11 @@ extension TUFWorkflow {
           try await persist(file, bytes)
         }
       }
-      if let found = targets.targets.first(where: { $0.path == path }) { return found }
+      if let found = targets.targets.first(where: { $0.path == path }) {
+        guard let role else { return Found(target: found, signers: trusted.signers(of: "targets")) }
+        let keys = delegator.delegations?.keys ?? [:]
+        return Found(target: found, signers: try targets.document.validSigners(role.keys, keys: keys))
+      }
       // "If the current delegation is a terminating delegation, then jump to step …", that is: look nowhere else.
       var next: [TUFDelegations.Role] = []
       var isTerminated = false

@@ -30,6 +30,10 @@ public struct TrustedMetadata: Sendable {
     // being validated (version N+1)."
     _ = try next.document.demandSigners(root.roleKeys(.root), keys: root.keys)
     let signers = try next.document.demandSigners(next.roleKeys(.root), keys: next.keys)
+    // Not of the specification: a root of another repository that the same keys sign is no newer version of this one.
+    guard TUFBinding(of: next.document).repository == TUFBinding(of: root.document).repository else {
+      throw .foreign(role: "root")
+    }
     // 5.3.5 "The version number of the new root metadata (version N+1) MUST be exactly the version in the trusted root
     // metadata (version N) incremented by one"
     guard next.document.version == root.document.version + 1 else {
