@@ -67,7 +67,7 @@ public final class Agent: Sendable {
         program: configuration.enginePath, configuration: configuration.engine,
         socketDirectory: configuration.engineSocketDirectory, sandbox: sandbox,
         isReady: EngineHealth.isReady),
-      locate: { try await registry.verifiedPath($0.label, sha256: $0.sha256) }, audit: audit)
+      locate: { EngineFiles(model: try await registry.verifiedFile($0.label, sha256: $0.sha256)) }, audit: audit)
     runningEngines.set(inference)
 
     let name = configuration.name ?? hostname()

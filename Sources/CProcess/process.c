@@ -27,21 +27,24 @@ static void child(const struct skerry_spawn *what, pid_t parent, int report) {
   if (setpgid(0, 0) != 0) goto failed;
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) goto failed;
   if (getppid() != parent) _exit(127);  // the parent died before the line above
-  int wanted[3] = {what->standard_input, what->standard_output, what->standard_error};
-  // Out of the way of 0, 1 and 2 first, so that none is overwritten before it is used.
-  for (int i = 0; i < 3; i++) {
-    wanted[i] = fcntl(wanted[i], F_DUPFD_CLOEXEC, 10);
+  enum { standard = 3, most_passed = 32 };
+  int count = standard + (int)what->passed_count;
+  int wanted[standard + most_passed] = {what->standard_input, what->standard_output, what->standard_error};
+  for (int i = standard; i < count; i++) wanted[i] = what->passed[i - standard];
+  // Out of the way of 0, 1, 2 and so on first, so that none is overwritten before it is used.
+  for (int i = 0; i < count; i++) {
+    wanted[i] = fcntl(wanted[i], F_DUPFD_CLOEXEC, standard + most_passed);
     if (wanted[i] < 0) goto failed;
   }
-  int kept = fcntl(report, F_DUPFD_CLOEXEC, 10);
+  int kept = fcntl(report, F_DUPFD_CLOEXEC, standard + most_passed);
   if (kept < 0) goto failed;
   report = kept;
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < count; i++) {
     if (dup2(wanted[i], i) < 0) goto failed;
   }
-  if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
+  if (syscall(SYS_close_range, count, ~0U, CLOSE_RANGE_CLOEXEC) != 0) {
     long most = sysconf(_SC_OPEN_MAX);
-    for (int i = 3; i < (most > 0 && most < 65536 ? most : 65536); i++) fcntl(i, F_SETFD, FD_CLOEXEC);
+    for (int i = count; i < (most > 0 && most < 65536 ? most : 65536); i++) fcntl(i, F_SETFD, FD_CLOEXEC);
   }
   for (int number = 1; number < NSIG; number++) {
     struct sigaction plain = {.sa_handler = SIG_DFL};
@@ -64,6 +67,7 @@ failed:;
 }
 
 int skerry_spawn(const struct skerry_spawn *what, pid_t *pid, int *pidfd) {
+  if (what->passed_count > 32) return E2BIG;
   int report[2];
   if (pipe2(report, O_CLOEXEC) != 0) return errno;
   pid_t parent = getpid();

@@ -63,11 +63,12 @@ public final class ChildProcess: Sendable {
     state = Mutex(State(input: input))
   }
 
-  /// Starts the program at this absolute path. Its stdout is dropped, its environment is exactly the one given.
+  /// Starts the program at this absolute path. Its stdout is dropped, its environment is exactly the one given. The
+  /// descriptors of `passing` become 3, 4 and so on, at most 32 of them; the caller keeps them open until this returns.
   /// A program that can't be executed throws here, with exec's errno.
   public static func spawn(
     _ path: String, _ arguments: [String], environment: [String: String] = [:],
-    standardInput: StandardInput = .null, stderrTail: Int = 4096, limits: Limits = Limits()
+    standardInput: StandardInput = .null, passing: [Int32] = [], stderrTail: Int = 4096, limits: Limits = Limits()
   ) async throws -> ChildProcess {
     let errors = try Descriptor.pipe()
     let null = Descriptor(Int32(try systemCall("open", "/dev/null") { open("/dev/null", O_RDWR | O_CLOEXEC) }))
@@ -77,7 +78,8 @@ public final class ChildProcess: Sendable {
     let started = await thread.run {
       withExtendedLifetime((null, from, errors)) {
         start(
-          path, arguments, environment, limits, input: from.number, output: null.number, errors: errors.write.number)
+          path, arguments, environment, limits, passing, input: from.number, output: null.number,
+          errors: errors.write.number)
       }
     }
     let (pid, handle) = try started.get()
@@ -95,7 +97,7 @@ public final class ChildProcess: Sendable {
 
   private static func start(
     _ path: String, _ arguments: [String], _ environment: [String: String], _ limits: Limits,
-    input: Int32, output: Int32, errors: Int32
+    _ passing: [Int32], input: Int32, output: Int32, errors: Int32
   ) -> Result<(Int32, Int32), HostError> {
     var words = ([path] + arguments).map { strdup($0) } + [nil]
     var variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
@@ -107,11 +109,14 @@ public final class ChildProcess: Sendable {
     let code = path.withCString { program in
       words.withUnsafeMutableBufferPointer { words in
         variables.withUnsafeMutableBufferPointer { variables in
-          var what = skerry_spawn(
-            path: program, arguments: words.baseAddress, environment: variables.baseAddress, standard_input: input,
-            standard_output: output, standard_error: errors, nice: limits.nice,
-            address_space: UInt(limits.addressSpace), open_files: UInt(limits.openFiles))
-          return skerry_spawn(&what, &pid, &handle)
+          passing.withUnsafeBufferPointer { passing in
+            var what = skerry_spawn(
+              path: program, arguments: words.baseAddress, environment: variables.baseAddress, standard_input: input,
+              standard_output: output, standard_error: errors, passed: passing.baseAddress,
+              passed_count: passing.count, nice: limits.nice, address_space: UInt(limits.addressSpace),
+              open_files: UInt(limits.openFiles))
+            return skerry_spawn(&what, &pid, &handle)
+          }
         }
       }
     }

@@ -18,9 +18,13 @@ public struct Sandbox: Sendable {
     guard access(path, X_OK) == 0 else {
       return .unavailable(reason: "\(path) is not installed; install the package bubblewrap")
     }
-    let arguments = isolation + ["--ro-bind", "/usr", "/usr"] + base + ["--", "/usr/bin/true"]
+    let arguments =
+      isolation + ["--ro-bind", "/usr", "/usr"] + base
+      + ["--ro-bind-fd", "3", "/models/probe", "--", "/usr/bin/true"]
     do {
-      let child = try await ChildProcess.spawn(path, arguments)
+      let some = Descriptor(Int32(try systemCall("open", path) { open(path, O_RDONLY | O_CLOEXEC) }))
+      let child = try await ChildProcess.spawn(path, arguments, passing: [some.number])
+      withExtendedLifetime(some) {}
       guard let status = await child.wait(timeout: .seconds(10)) else {
         await child.stop(schedule: [])
         return .unavailable(reason: "\(path) did not answer within 10 seconds")
@@ -34,15 +38,19 @@ public struct Sandbox: Sendable {
   }
 
   /// The program to start and its arguments: the engine, inside. `readOnly` are files or folders at their own
-  /// paths; `writable` is the socket's folder. The environment inside holds what is given here and no more.
+  /// paths, `files` the paths of open files by the number of the descriptor that the sandbox is started with;
+  /// bubblewrap checks that it binds that very file. `writable` is the socket's folder. The environment inside holds
+  /// what is given here and no more.
   public func arguments(
-    engine: String, engineDirectory: String, readOnly: [String], writable: String,
+    engine: String, engineDirectory: String, readOnly: [String] = [], files: [(descriptor: Int32, path: String)] = [],
+    writable: String,
     environment: [String: String] = [:], engineArguments: [String]
   ) -> (path: String, arguments: [String]) {
     var list = Sandbox.isolation + ["--ro-bind", "/usr", "/usr"]
     list += Sandbox.base
     if !engineDirectory.hasPrefix("/usr/") { list += ["--ro-bind", engineDirectory, engineDirectory] }
     for file in readOnly { list += ["--ro-bind", file, file] }
+    for (descriptor, path) in files { list += ["--ro-bind-fd", String(descriptor), path] }
     list += ["--bind", writable, writable, "--clearenv"]
     for (name, value) in environment.sorted(by: { $0.key < $1.key }) { list += ["--setenv", name, value] }
     return (path, list + ["--chdir", "/", "--", engine] + engineArguments)

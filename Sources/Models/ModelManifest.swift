@@ -14,6 +14,9 @@ public struct ModelManifest: Hashable, Sendable {
     }
   }
 
+  public var kind: ArtifactKind
+  /// The digest of the model that an adapter belongs to; nil for a model.
+  public var base: Digest?
   public var name: ModelName
   public var version: ModelVersion
   /// The last component of the target's path; it ends in `.gguf`.
@@ -32,8 +35,10 @@ public struct ModelManifest: Hashable, Sendable {
 
   public init(
     name: ModelName, version: ModelVersion, fileName: String, length: UInt64, sha256: Digest, index: Index,
-    architecture: String, contextLength: UInt64, license: String? = nil, publisher: String? = nil
+    architecture: String, contextLength: UInt64, license: String? = nil, publisher: String? = nil, base: Digest? = nil
   ) {
+    kind = base == nil ? .model : .adapter
+    self.base = base
     self.name = name
     self.version = version
     self.fileName = fileName
@@ -74,7 +79,17 @@ extension ModelManifest {
       default: throw wrong("custom.skerry.\(key) must be a string")
       }
     }
-    guard try text("kind") == "model" else { throw wrong("custom.skerry.kind is not \"model\"") }
+    guard let kind = ArtifactKind(rawValue: try text("kind")) else {
+      throw wrong("custom.skerry.kind is neither \"model\" nor \"adapter\"")
+    }
+    let base = fields["base"]?["sha256"]?.string.flatMap { Digest(hex: $0) }
+    switch kind {
+    case .model: guard fields["base"] == nil else { throw wrong("a model has no custom.skerry.base") }
+    case .adapter:
+      guard let base, base != sha256 else {
+        throw wrong("an adapter names its base's digest: custom.skerry.base must have a sha256")
+      }
+    }
     guard try text("format") == "gguf" else { throw wrong("custom.skerry.format is not \"gguf\"") }
     guard let name = ModelName(try text("name")) else { throw wrong("custom.skerry.name must be \(ModelName.rule)") }
     guard let version = ModelVersion(try text("version")) else {
@@ -97,7 +112,7 @@ extension ModelManifest {
       name: name, version: version, fileName: String(parts[3]), length: length, sha256: sha256,
       index: Index(length: UInt64(indexLength), sha256: indexDigest), architecture: try text("architecture"),
       contextLength: UInt64(contextLength), license: try optionalText("license"),
-      publisher: try optionalText("publisher"))
+      publisher: try optionalText("publisher"), base: base)
   }
 
   /// The same of a target as the metadata lists it.
@@ -111,10 +126,12 @@ extension ModelManifest {
   /// The target's `custom` object.
   public var customJSON: JSONValue {
     var fields: [String: JSONValue] = [
-      "kind": "model", "format": "gguf", "name": .string(name.description), "version": .string(version.description),
+      "kind": .string(kind.rawValue), "format": "gguf", "name": .string(name.description),
+      "version": .string(version.description),
       "architecture": .string(architecture), "contextLength": .integer(Int64(clamping: contextLength)),
       "index": ["length": .integer(Int64(clamping: index.length)), "sha256": .string(index.sha256.hex)],
     ]
+    if let base { fields["base"] = ["sha256": .string(base.hex)] }
     if let license { fields["license"] = .string(license) }
     if let publisher { fields["publisher"] = .string(publisher) }
     return ["skerry": .object(fields)]

@@ -43,6 +43,13 @@ public struct ContentStore: Sendable {
     try FileDigest.of(blobPath(digest), progress: progress) == digest
   }
 
+  /// Opens the blob for an engine; see `VerifiedFile`.
+  public func open(
+    _ digest: Digest, progress: (UInt64, UInt64) -> Void = { _, _ in }
+  ) throws(StorageError) -> VerifiedFile {
+    try VerifiedFile(blobPath(digest), is: digest, progress: progress)
+  }
+
   /// Stores a chunk index that has this digest; other bytes are refused.
   public func putIndex(_ digest: Digest, _ bytes: [UInt8]) throws -> ChunkIndex {
     guard Digest(of: bytes) == digest else { throw StorageError.wrongDigest(path: indexPath(digest)) }
@@ -66,8 +73,14 @@ public struct ContentStore: Sendable {
     return digest
   }
 
-  /// Makes a damaged blob a download under way again, so that only its bad chunks are fetched anew.
+  /// Makes a damaged blob a download under way again, so that only its bad chunks are fetched anew. What is no plain
+  /// file of our own goes: writing through it would write elsewhere.
   public func demote(_ digest: Digest) throws(StorageError) {
+    var status = stat()
+    let isPlain =
+      lstat(blobPath(digest), &status) == 0 && status.st_mode & S_IFMT == S_IFREG && status.st_nlink == 1
+      && status.st_mode & (S_IWGRP | S_IWOTH) == 0 && status.st_uid == geteuid()
+    guard isPlain else { return try DurableFile.remove(blobPath(digest)) }
     try DurableFile.move(blobPath(digest), to: partialPath(digest))
     try DurableFile.syncFolder(of: blobPath(digest))
   }

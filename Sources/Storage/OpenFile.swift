@@ -11,6 +11,12 @@ final class OpenFile: Sendable {
       try System.call("open", path) { open(path, flags | O_CLOEXEC, mode_t(mode)) })
   }
 
+  /// A name in an open folder; `path` is for messages.
+  init(_ name: String, in folder: OpenFile, _ flags: Int32, path: String) throws(StorageError) {
+    self.path = path
+    descriptor = Int32(try System.call("open", path) { openat(folder.descriptor, name, flags | O_CLOEXEC) })
+  }
+
   deinit { close(descriptor) }
 
   func size() throws(StorageError) -> UInt64 {

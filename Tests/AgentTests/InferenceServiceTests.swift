@@ -23,7 +23,7 @@ enum RealEngine {
   init() throws { scratch = try Scratch() }
 
   private func service(
-    program: String, path: String = "/nowhere.gguf",
+    program: String, path: String = "",
     sandbox: SandboxState = SandboxState(mode: .off, isActive: false, reason: nil),
     isReadyAtOnce: Bool = false,
     _ change: (inout AgentConfiguration.Engine) -> Void = { _ in }
@@ -35,7 +35,11 @@ enum RealEngine {
       launcher: EngineLauncher(
         program: program, configuration: configuration, socketDirectory: scratch.path + "/engines", sandbox: sandbox,
         isReady: { isReadyAtOnce ? true : await EngineHealth.isReady($0) }),
-      locate: { _ in path }, audit: records.writer)
+      locate: { [scratch] _ in
+        let file = path.isEmpty ? scratch.path + "/weights" : path
+        if path.isEmpty { try DurableFile.replace(file, with: Array("weights".utf8)) }
+        return EngineFiles(model: try VerifiedFile(file, is: FileDigest.of(file)))
+      }, audit: records.writer)
   }
 
   private func script(_ text: String) throws -> String {

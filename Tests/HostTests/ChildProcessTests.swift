@@ -168,6 +168,40 @@ import Testing
     #expect(text(scratch.file("sockets/s")) == "done\n")
   }
 
+  @Test func bindsTheFileBehindADescriptor() async throws {
+    guard case .available = await Sandbox.probe() else { return }
+    run("/bin/sh", "-c", "echo verified > \(scratch.file("model"))")
+    let descriptor = open(scratch.file("model"), O_RDONLY | O_CLOEXEC)
+    defer { close(descriptor) }
+    func inside() async throws -> (Host.ExitStatus, String) {
+      let script =
+        "cat /models/m >&2; (echo x > /models/m) 2>/dev/null && echo LEAK >&2; true"
+      let (path, arguments) = Sandbox().arguments(
+        engine: "/bin/sh", engineDirectory: "/usr/bin", files: [(3, "/models/m")], writable: scratch.path,
+        engineArguments: ["-c", script])
+      let child = try await ChildProcess.spawn(path, arguments, passing: [descriptor])
+      return (await child.wait(), child.stderrTail)
+    }
+    var (status, said) = try await inside()
+    #expect(status == .exited(0) && said == "verified\n")
+    // Another file under the name: bubblewrap refuses to bind what is not behind the descriptor.
+    run(
+      "/bin/sh", "-c", "echo foreign > \(scratch.file("other")); mv \(scratch.file("other")) \(scratch.file("model"))")
+    (status, said) = try await inside()
+    #expect(status != .exited(0) && !said.contains("foreign"), "\(said)")
+  }
+
+  @Test func passesDescriptorsOnAndNoOthers() async throws {
+    run("/bin/sh", "-c", "echo one > \(scratch.file("one")); echo two > \(scratch.file("two"))")
+    let numbers = ["one", "two"].map { open(scratch.file($0), O_RDONLY | O_CLOEXEC) }
+    defer { for number in numbers { close(number) } }
+    let child = try await ChildProcess.spawn(
+      "/bin/sh", ["-c", "cat <&3 >&2; cat /proc/self/fd/4 >&2; [ -e /proc/self/fd/5 ] && echo MORE >&2; true"],
+      passing: numbers)
+    #expect(await child.wait() == .exited(0))
+    #expect(child.stderrTail == "one\ntwo\n")
+  }
+
   @Test func stoppingItTakesTheInsideDown() async throws {
     guard case .available = await Sandbox.probe() else { return }
     let mark = "3\(getpid())"

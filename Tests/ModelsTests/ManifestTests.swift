@@ -65,3 +65,51 @@ import Trust
     #expect(ModelVersion("../1") == nil)
   }
 }
+
+@Suite struct AdapterTests {
+  private let base = Digest(of: [7])
+
+  @Test func anAdapterNamesItsBaseByDigest() throws {
+    let adapter = ModelManifest(
+      name: try #require(ModelName("french")), version: try #require(ModelVersion("1")), fileName: "a.gguf", length: 9,
+      sha256: Digest(of: [1]), index: .init(length: 1, sha256: Digest(of: [2])), architecture: "llama",
+      contextLength: 0, base: base)
+    #expect(adapter.kind == .adapter)
+    func read(_ change: (inout [String: JSONValue]) -> Void = { _ in }) -> ModelManifest? {
+      var fields = adapter.customJSON["skerry"]?.object ?? [:]
+      change(&fields)
+      return try? ModelManifest(
+        target: adapter.targetPath, length: 9, sha256: adapter.sha256, custom: ["skerry": .object(fields)])
+    }
+    #expect(read() == adapter)
+    #expect(read { $0["base"] = nil } == nil)
+    #expect(read { $0["base"] = ["sha256": "12"] } == nil)
+    #expect(read { $0["base"] = ["sha256": .string(adapter.sha256.hex)] } == nil, "its own base")
+    #expect(read { $0["kind"] = "model" } == nil, "a model with a base")
+    #expect(read { $0["kind"] = "vocabulary" } == nil)
+  }
+
+  @Test func theFileSaysWhatItIs() throws {
+    func header(_ pairs: [(String, [UInt8])]) throws -> GGUFHeader {
+      var builder = GGUFBuilder()
+      builder.metadata += pairs.map { (key: $0.0, value: $0.1) }
+      return try GGUFHeader.parse(bytes: builder.bytes)
+    }
+    let plain = try header([])
+    let adapter = try header([("general.type", text("adapter")), ("adapter.type", text("lora"))])
+    #expect(try plain.kind() == .model)
+    #expect(try header([("general.type", text("model"))]).kind() == .model)
+    #expect(try adapter.kind() == .adapter)
+    for odd in [
+      [("general.type", text("mmproj"))], [("general.type", text("adapter"))],
+      [("general.type", le(UInt32(4)) + le(UInt32(1)))],
+    ] {
+      #expect(throws: GGUFError.self) { try header(odd).kind() }
+    }
+    try plain.demand(.model, architecture: "llama")
+    try adapter.demand(.adapter, architecture: "llama")
+    #expect(throws: GGUFError.self) { try plain.demand(.adapter, architecture: "llama") }
+    #expect(throws: GGUFError.self) { try adapter.demand(.model, architecture: "llama") }
+    #expect(throws: GGUFError.self) { try plain.demand(.model, architecture: "qwen2") }
+  }
+}

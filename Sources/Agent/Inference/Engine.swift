@@ -9,10 +9,15 @@ final class Engine: Sendable {
   let kind: EngineKind
   let socketPath: String
   let process: ChildProcess
+  /// Held for as long as it lives, so that what it reads stays what was verified.
+  let files: EngineFiles
   let startedAt: Duration
   private let use: Mutex<(count: Int, last: Duration)>
 
-  private init(_ model: EngineModel, _ kind: EngineKind, _ socketPath: String, _ process: ChildProcess) {
+  init(
+    _ model: EngineModel, _ kind: EngineKind, _ socketPath: String, _ process: ChildProcess, _ files: EngineFiles
+  ) {
+    self.files = files
     self.model = model
     self.kind = kind
     self.socketPath = socketPath
@@ -42,10 +47,10 @@ final class Engine: Sendable {
     return lines.isEmpty ? "none" : lines.joined(separator: " | ")
   }
 
-  /// Ends it: end-of-file first, which it obeys at once, then signals.
-  func stop() async {
+  /// Ends it: end-of-file first, which it obeys at once, then signals. `isUntrusted`: killed without a last word.
+  func stop(isUntrusted: Bool = false) async {
     process.closeStandardInput()
-    await process.stop(schedule: [(0, .milliseconds(400)), (SIGTERM, .seconds(2))])
+    await process.stop(schedule: isUntrusted ? [] : [(0, .milliseconds(400)), (SIGTERM, .seconds(2))])
     unlink(socketPath)
     rmdir(String(socketPath.prefix(upTo: socketPath.lastIndex(of: "/") ?? socketPath.startIndex)))
   }
@@ -61,8 +66,8 @@ struct EngineLauncher: Sendable {
   /// Whether the engine behind this socket says that it is ready.
   let isReady: @Sendable (String) async -> Bool
 
-  /// Starts an engine on a verified file and waits until it is ready. Throws `InferenceError`.
-  func start(_ model: EngineModel, _ kind: EngineKind, path: String) async throws -> Engine {
+  /// Starts an engine on verified files and waits until it is ready. Throws `InferenceError`.
+  func start(_ model: EngineModel, _ kind: EngineKind, files: EngineFiles) async throws -> Engine {
     guard access(program, X_OK) == 0 else { throw InferenceError.noProgram(path: program) }
     if sandbox.mode == .required, !sandbox.isActive {
       throw InferenceError.noSandbox(reason: sandbox.reason ?? "no reason given")
@@ -72,37 +77,56 @@ struct EngineLauncher: Sendable {
     try DurableFile.makeDirectory(folder)
     // The engine never unlinks its socket, and refuses to start on a stale one.
     unlink(socket)
-    let arguments = EngineArguments.make(model, kind, path: path, socket: socket, configuration)
     let process: ChildProcess
-    do { process = try await spawn(arguments, model: path, folder: folder) } catch {
+    do { process = try await spawn(model, kind, files, socket: socket, folder: folder) } catch {
       throw InferenceError.notStarted(model: model.label, lastWords: "\(error)")
     }
-    let engine = Engine.make(model, kind, socket, process)
+    let engine = Engine(model, kind, socket, process, files)
     do {
       try await waitUntilReady(engine)
+      try demandUntouched(engine)
     } catch {
-      await engine.stop()
+      await engine.stop(isUntrusted: true)
       throw error
     }
     return engine
   }
 
-  private func spawn(_ arguments: [String], model: String, folder: String) async throws -> ChildProcess {
+  /// The engine opens no name that somebody could give to another file: it gets the descriptors that were hashed, from
+  /// number 3 on. Without a sandbox it opens them as `/proc/self/fd/N`; bubblewrap binds them to names in the sandbox.
+  private func spawn(
+    _ model: EngineModel, _ kind: EngineKind, _ files: EngineFiles, socket: String, folder: String
+  ) async throws -> ChildProcess {
+    let numbered = zip(Int32(3)..., files.all).map { (descriptor: $0, file: $1) }
+    let paths = numbered.map { number, file in
+      sandbox.isActive ? "/models/\(file.digest.hex).gguf" : "/proc/self/fd/\(number)"
+    }
+    let arguments = EngineArguments.make(
+      model, kind, path: paths[0], adapters: Array(paths.dropFirst()), socket: socket, configuration)
+    let passed = files.all.map(\.descriptor)
     guard sandbox.isActive else {
       return try await ChildProcess.spawn(
-        program, arguments, environment: EngineArguments.environment, standardInput: .pipe)
+        program, arguments, environment: EngineArguments.environment, standardInput: .pipe, passing: passed)
     }
     let engineDirectory = String(program[..<(program.lastIndex(of: "/") ?? program.startIndex)])
     let inside = Sandbox().arguments(
-      engine: program, engineDirectory: engineDirectory, readOnly: [model], writable: folder,
+      engine: program, engineDirectory: engineDirectory,
+      files: zip(numbered, paths).map { (descriptor: $0.descriptor, path: $1) }, writable: folder,
       environment: EngineArguments.environment, engineArguments: arguments)
-    return try await ChildProcess.spawn(inside.path, inside.arguments, standardInput: .pipe)
+    return try await ChildProcess.spawn(inside.path, inside.arguments, standardInput: .pipe, passing: passed)
+  }
+
+  private func demandUntouched(_ engine: Engine) throws(InferenceError) {
+    do { try engine.files.demandUntouched() } catch {
+      throw .tampered(model: engine.model.label, reason: Engine.tampering(error))
+    }
   }
 
   private func waitUntilReady(_ engine: Engine) async throws {
     let deadline = Clock.monotonic() + .seconds(configuration.startSeconds)
     var pause = Duration.milliseconds(10)
     while true {
+      try demandUntouched(engine)
       guard engine.process.isRunning else {
         let status = await engine.process.wait()
         let said = engine.process.stderrTail.isEmpty ? "it ended with \(status) and said nothing" : engine.lastWords
@@ -119,8 +143,13 @@ struct EngineLauncher: Sendable {
 }
 
 extension Engine {
-  static func make(_ model: EngineModel, _ kind: EngineKind, _ socket: String, _ process: ChildProcess) -> Engine {
-    Engine(model, kind, socket, process)
+  /// What happened to a file that was verified, in our words.
+  static func tampering(_ error: StorageError) -> String {
+    switch error {
+    case .busy: "somebody opened the file for writing while an engine had it"
+    case .damaged: "the file changed while an engine had it"
+    default: "the file can't be looked at while an engine has it"
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 import Models
+import Storage
 import Trust
 
 /// What an engine is started for. Embeddings want an engine of their own: pooling is chosen at its start.
@@ -27,13 +28,29 @@ extension EngineModel {
   }
 }
 
+/// What an engine is given to open: files that were verified and are held open for as long as the engine lives.
+struct EngineFiles: Sendable {
+  let model: VerifiedFile
+  /// LoRA adapters for this model, in the order in which the engine numbers them.
+  var adapters: [VerifiedFile] = []
+
+  var all: [VerifiedFile] { [model] + adapters }
+
+  /// Throws `StorageError` when one of them was opened for writing or changed since it was verified.
+  func demandUntouched() throws(StorageError) {
+    for file in all { try file.demandUntouched() }
+  }
+}
+
 /// How `llama-server` is started; facts and measurements are in docs/engine.md.
 enum EngineArguments {
   /// The largest context that a slot gets without being asked for: more costs memory that small boxes don't have.
   static let defaultContext = 4096
 
+  /// `adapters` are paths, as `path` is the model's. None is applied until a request asks for it.
   static func make(
-    _ model: EngineModel, _ kind: EngineKind, path: String, socket: String, _ configuration: AgentConfiguration.Engine
+    _ model: EngineModel, _ kind: EngineKind, path: String, adapters: [String] = [], socket: String,
+    _ configuration: AgentConfiguration.Engine
   ) -> [String] {
     let trained = model.contextLength > 0 ? model.contextLength : defaultContext
     let context = configuration.contextTokens > 0 ? configuration.contextTokens : min(trained, defaultContext)
@@ -46,6 +63,7 @@ enum EngineArguments {
     case .generate: list += ["--jinja"]
     case .embed: list += ["--embeddings", "--pooling", "mean"]
     }
+    if !adapters.isEmpty { list += ["--lora", adapters.joined(separator: ","), "--lora-init-without-apply"] }
     if configuration.threads > 0 { list += ["--threads", String(configuration.threads)] }
     return list + configuration.arguments
   }

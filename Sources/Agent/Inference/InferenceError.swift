@@ -8,6 +8,8 @@ enum InferenceError: Error, Sendable, Hashable, CustomStringConvertible {
   case resting(model: String, seconds: Int, lastWords: String)
   case noProgram(path: String)
   case noSandbox(reason: String)
+  /// Somebody touched its file after it was verified.
+  case tampered(model: String, reason: String)
   /// The agent is ending.
   case stopping
 
@@ -23,6 +25,8 @@ enum InferenceError: Error, Sendable, Hashable, CustomStringConvertible {
       "there is no engine at \(path); install llama-server there or set engine.path"
     case .noSandbox(let reason):
       "the configuration wants the engine in a sandbox and this host allows none: \(reason)"
+    case .tampered(let model, let reason):
+      "the engine for \(model) was ended before it answered: \(reason); find out who did, then ask again"
     case .stopping: "the agent is stopping"
     }
   }
@@ -32,7 +36,7 @@ enum InferenceError: Error, Sendable, Hashable, CustomStringConvertible {
     switch self {
     case .resting(_, let seconds, _): seconds
     case .stopping: 5
-    case .notStarted, .tooSlow, .noProgram, .noSandbox: nil
+    case .notStarted, .tooSlow, .noProgram, .noSandbox, .tampered: nil
     }
   }
 }

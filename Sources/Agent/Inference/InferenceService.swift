@@ -1,3 +1,4 @@
+import Fleet
 import Host
 import Storage
 import Trust
@@ -41,15 +42,16 @@ actor InferenceService {
 
   private let launcher: EngineLauncher
   private let idleLimit: Duration?
-  /// Hashes the model's file and names it; throws when it is not the signed one.
-  private let locate: @Sendable (EngineModel) async throws -> String
+  /// Opens and hashes the model's file and its adapters'; throws when one is not the signed one.
+  private let locate: @Sendable (EngineModel) async throws -> EngineFiles
   private let audit: AuditWriter
   private var entries: [Key: Entry] = [:]
   private var isStopping = false
   private var housekeeping: Task<Void, Never>?
+  private var watch: Task<Void, Never>?
 
   init(
-    launcher: EngineLauncher, locate: @escaping @Sendable (EngineModel) async throws -> String,
+    launcher: EngineLauncher, locate: @escaping @Sendable (EngineModel) async throws -> EngineFiles,
     audit: @escaping AuditWriter
   ) {
     self.launcher = launcher
@@ -91,11 +93,12 @@ actor InferenceService {
 
   private func launch(_ key: Key, _ model: EngineModel) async throws -> Engine {
     do {
-      let path = try await locate(model)
+      let files = try await locate(model)
       await makeRoom(for: model)
       try await audit("model", "system", InferenceService.fields(model, key.kind, "load"))
-      let engine = try await launcher.start(model, key.kind, path: path)
+      let engine = try await launcher.start(model, key.kind, files: files)
       entries[key]?.phase = .ready(engine)
+      startWatch()
       entries[key]?.lastWords = nil
       Log.shared.info(
         "engine ready", ["model": model.label, "kind": key.kind.rawValue, "pid": String(engine.process.pid)])
@@ -109,6 +112,7 @@ actor InferenceService {
       if let failure = error as? InferenceError {
         entries[key]?.breaker.failed(at: Clock.monotonic())
         entries[key]?.lastWords = failure.lastWords
+        if case .tampered(_, let reason) = failure { try? await tampered(reason) }
       }
       Log.shared.error("engine not started", ["model": model.label, "reason": "\(error)"])
       throw error
@@ -133,6 +137,39 @@ actor InferenceService {
       try? await Task.sleep(for: wait)
       await self?.restart(key)
     }
+  }
+
+  /// The attack on record. Throws when the audit log can't be written.
+  private func tampered(_ reason: String) async throws {
+    try await AttackReport(.tamperedContent, role: "store", reason: reason).record(to: audit)
+  }
+
+  /// Looks after the files of running engines twice a second: a writer waits for 45 seconds before the kernel lets it in
+  /// (`/proc/sys/fs/lease-break-time`), and by then the engine is gone.
+  private func startWatch() {
+    guard watch == nil else { return }
+    watch = Task { [weak self] in
+      while !Task.isCancelled {
+        try? await Task.sleep(for: .milliseconds(500))
+        guard let self, await self.killTampered() else { return }
+      }
+    }
+  }
+
+  /// Kills engines whose file somebody touched. False when no engine is left to look after.
+  private func killTampered() async -> Bool {
+    var isAnyLeft = false
+    for (key, entry) in entries {
+      guard case .ready(let engine) = entry.phase else { continue }
+      isAnyLeft = true
+      do { try engine.files.demandUntouched() } catch {
+        Log.shared.error("killed an engine whose file was touched", ["model": engine.model.label])
+        await stop(key, engine, reason: "tampered", isUntrusted: true)
+        try? await tampered(Engine.tampering(error))
+      }
+    }
+    if !isAnyLeft { watch = nil }
+    return isAnyLeft
   }
 
   private func restart(_ key: Key) async {
@@ -203,6 +240,7 @@ extension InferenceService {
   func shutdown(drain: Duration) async {
     isStopping = true
     housekeeping?.cancel()
+    watch?.cancel()
     let deadline = Clock.monotonic() + drain
     await withDiscardingTaskGroup { group in
       for (key, entry) in entries {
@@ -221,11 +259,13 @@ extension InferenceService {
     }
   }
 
-  private func stop(_ key: Key, _ engine: Engine, reason: String, drain: Duration = .zero) async {
+  private func stop(_ key: Key, _ engine: Engine, reason: String, drain: Duration = .zero, isUntrusted: Bool = false)
+    async
+  {
     guard case .ready(let current)? = entries[key]?.phase, current === engine else { return }
     let task = Task {
       await engine.drain(drain)
-      await engine.stop()
+      await engine.stop(isUntrusted: isUntrusted)
     }
     entries[key]?.phase = .stopping(task)
     await task.value
@@ -284,7 +324,7 @@ extension InferenceError {
   var lastWords: String {
     switch self {
     case .notStarted(_, let words), .tooSlow(_, _, let words), .resting(_, _, let words): words
-    case .noProgram, .noSandbox, .stopping: description
+    case .noProgram, .noSandbox, .tampered, .stopping: description
     }
   }
 }

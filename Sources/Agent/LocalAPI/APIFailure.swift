@@ -117,6 +117,7 @@ extension APIFailure {
     case .unknownModel(let name): self = .unknownModel(name)
     case .corrupt: self.init(status: 503, code: "model_corrupt", message: error.description, hint: "skerry sync")
     case .notReady: self.init(status: 503, code: "model_not_ready", message: error.description, retryAfter: 30)
+    case .touched: self.init(status: 503, code: "model_not_ready", message: error.description, retryAfter: 5)
     case .replaced: self.init(status: 503, code: "model_not_ready", message: error.description, retryAfter: 1)
     case .stale:
       self.init(status: 503, code: "model_stale", message: error.description, hint: "skerry sync", retryAfter: 300)

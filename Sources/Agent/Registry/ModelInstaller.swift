@@ -120,7 +120,8 @@ struct ModelInstaller: Sendable {
     }
     let file = try BlobFile(path)
     do {
-      _ = try GGUFHeader.parse(fileSize: manifest.length) { try file.read(at: $0, count: $1) }
+      let header = try GGUFHeader.parse(fileSize: manifest.length) { try file.read(at: $0, count: $1) }
+      try header.demand(manifest.kind, architecture: manifest.architecture)
     } catch let error as GGUFError {
       throw RegistryError.refused(model: label, error)
     }

@@ -1,3 +1,4 @@
+import Fleet
 import Models
 import Storage
 import Trust
@@ -82,36 +83,56 @@ public actor ModelRegistry {
     throw RegistryError.notReady(newest.manifest.label, newest.state)
   }
 
-  /// The path of a model's file, after hashing the whole of it: what an engine is given. A file that does not match
-  /// its signed digest is marked corrupt, audited as `digest_mismatch`, and refused until it is mended.
+  /// A model's file, opened and hashed: what an engine is given. A file that does not match its signed digest, or that
+  /// others can change, is marked corrupt, audited as `digest_mismatch`, and refused until it is mended.
   ///
   /// `sha256` is the file that the caller decided on: by now the name may stand for another one, and an engine would run
   /// what neither the request nor its record names.
-  public func verifiedPath(_ name: String, sha256: Digest? = nil) async throws -> String {
+  public func verifiedFile(_ name: String, sha256: Digest? = nil) async throws -> VerifiedFile {
     let model = try resolve(name)
     if let sha256, sha256 != model.manifest.sha256 { throw RegistryError.replaced(model.manifest.label) }
-    guard try await verify(model) else {
-      throw RegistryError.corrupt(model.manifest.label, reason: "its digest is not the signed one")
-    }
-    return store.blobPath(model.manifest.sha256)
+    return try await open(model)
+  }
+
+  /// The path of a verified file, for who reads it at once.
+  public func verifiedPath(_ name: String, sha256: Digest? = nil) async throws -> String {
+    try await verifiedFile(name, sha256: sha256).path
   }
 
   /// Hashes a model's whole file against the signed digest. False when it does not match; it is then corrupt.
   public func verify(_ name: String, progress: ProgressHandler? = nil) async throws -> Bool {
-    try await verify(try resolve(name), progress: progress)
+    let model = try resolve(name)
+    do {
+      _ = try await open(model, progress: progress)
+      return true
+    } catch RegistryError.corrupt {
+      return false
+    }
   }
 
-  private func verify(_ model: InstalledModel, progress: ProgressHandler? = nil) async throws -> Bool {
+  func open(_ model: InstalledModel, progress: ProgressHandler? = nil) async throws -> VerifiedFile {
     let (store, digest, total) = (store, model.manifest.sha256, model.manifest.length)
     let label = model.manifest.label
-    let matches = try await offPool {
-      guard store.has(digest) else { return false }
-      return try store.verify(digest) { done, _ in
-        progress?(SyncProgress(.verify, model: label, done: done, total: total))
+    let problem: String
+    do {
+      return try await offPool {
+        try store.open(digest) { done, _ in
+          progress?(SyncProgress(.verify, model: label, done: done, total: total))
+        }
       }
+    } catch StorageError.busy {
+      let reason = "somebody has a model's file open for writing"
+      try await AttackReport(.tamperedContent, role: "store", reason: reason).record(to: audit)
+      throw RegistryError.touched(label)
+    } catch StorageError.wrongDigest {
+      problem = "its digest is not the signed one"
+    } catch StorageError.damaged(_, let reason) {
+      problem = reason
+    } catch StorageError.notFound {
+      problem = "its file is gone"
     }
-    if !matches { try await markCorrupt(model, event: "digest_mismatch", problem: "its digest is not the signed one") }
-    return matches
+    try await markCorrupt(model, event: "digest_mismatch", problem: problem)
+    throw RegistryError.corrupt(label, reason: problem)
   }
 
   // MARK: metadata

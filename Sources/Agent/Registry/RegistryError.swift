@@ -12,6 +12,8 @@ public enum RegistryError: Error, Sendable, CustomStringConvertible {
   case replaced(String)
   /// Its bytes are not the signed ones, or they are no model. The next sync mends it.
   case corrupt(String, reason: String)
+  /// Somebody has its file open for writing, so that no engine gets it.
+  case touched(String)
   case noSpace(model: String, needed: UInt64, free: UInt64)
   /// The hub's index is not the one that the signed metadata names.
   case wrongIndex(model: String)
@@ -48,6 +50,8 @@ public enum RegistryError: Error, Sendable, CustomStringConvertible {
     case .replaced(let model): "the model \(model) was just replaced; ask again"
     case .corrupt(let model, let reason):
       "the stored file of \(model) is damaged (\(reason)); it is not loaded, and the next `skerry sync` mends it"
+    case .touched(let model):
+      "somebody has the stored file of \(model) open for writing; no engine gets it until that ends (see: fuser)"
     case .noSpace(let model, let needed, let free):
       "not enough disk space for \(model): it needs \(needed) bytes and \(free) are free; free \(needed - min(free, needed)) more"
     case .wrongIndex(let model): "the chunk index of \(model) is not the signed one"

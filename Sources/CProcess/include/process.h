@@ -11,6 +11,8 @@ struct skerry_spawn {
   int standard_input;   // descriptors that become 0, 1 and 2
   int standard_output;
   int standard_error;
+  const int *passed;    // descriptors that become 3, 4 and so on; at most 32
+  size_t passed_count;
   int nice;             // added to the niceness
   unsigned long address_space;  // RLIMIT_AS in bytes; 0 leaves it
   unsigned long open_files;     // RLIMIT_NOFILE; 0 leaves it
