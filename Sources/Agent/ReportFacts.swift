@@ -36,11 +36,13 @@ struct ReportFacts: Sendable {
   }
 
   private static func model(_ model: InstalledModel) -> ComplianceReport.Model {
-    ComplianceReport.Model(
+    var reported = ComplianceReport.Model(
       name: model.name.description, version: model.version.description, state: model.state.rawValue,
       sha256: model.manifest.sha256, length: model.manifest.length, architecture: model.manifest.architecture,
       publisher: model.manifest.publisher, license: model.manifest.license, signers: model.signers,
       installedAt: model.installedAt, problem: model.problem)
+    reported.publisherSignature = model.manifest.signature
+    return reported
   }
 
   private static func repository(_ trusted: TrustedMetadata, _ freshness: Freshness) -> ComplianceReport.Repository {

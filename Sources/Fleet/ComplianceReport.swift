@@ -1,3 +1,4 @@
+import Models
 import Trust
 
 /// What a box says of itself to whoever answers for it: what it runs, who may use it, how far its audit log is
@@ -48,6 +49,8 @@ public struct ComplianceReport: Codable, Sendable, Hashable {
     public var license: String?
     /// The TUF key ids whose signatures on the targets counted.
     public var signers: [String]
+    /// Its maker's own signature, which was verified before the model went into the repository; nil when there is none.
+    public var publisherSignature: PublisherSignature?
     public var installedAt: Int64?
     /// What the agent last found wrong with it.
     public var problem: String?

@@ -123,10 +123,15 @@ extension ComplianceReport {
           "\(Self.escape(model.name)) \(Self.escape(model.version))<br><small>\(Self.escape(origin))</small>",
           model.state == "corrupt" ? "<strong class=\"critical\">corrupt</strong>" : Self.escape(model.state),
           code(model.sha256.hex), bytes(model.length),
-          model.signers.isEmpty ? "nobody" : model.signers.map(code).joined(separator: "<br>"),
+          signers(of: model),
           model.installedAt.map(time) ?? "",
         ]
       }, none: "No model is installed.")
+  }
+
+  private func signers(of model: Model) -> String {
+    let maker = model.publisherSignature.map { "<br>its publisher: \(Self.escape($0.signer))" } ?? ""
+    return (model.signers.isEmpty ? "nobody" : model.signers.map(code).joined(separator: "<br>")) + maker
   }
 
   private var rolesTable: String {

@@ -32,6 +32,8 @@ public struct ModelManifest: Hashable, Sendable {
   /// An SPDX licence expression, when the publisher gave one.
   public var license: String?
   public var publisher: String?
+  /// The publisher's own signature on the weights, when the repository has it.
+  public var signature: PublisherSignature?
 
   public init(
     name: ModelName, version: ModelVersion, fileName: String, length: UInt64, sha256: Digest, index: Index,
@@ -113,6 +115,12 @@ extension ModelManifest {
       index: Index(length: UInt64(indexLength), sha256: indexDigest), architecture: try text("architecture"),
       contextLength: UInt64(contextLength), license: try optionalText("license"),
       publisher: try optionalText("publisher"), base: base)
+    if let value = fields["signature"] {
+      guard let signature = PublisherSignature(value) else {
+        throw wrong("custom.skerry.signature must have a length, a sha256 and a signer")
+      }
+      self.signature = signature
+    }
   }
 
   /// The same of a target as the metadata lists it.
@@ -134,6 +142,7 @@ extension ModelManifest {
     if let base { fields["base"] = ["sha256": .string(base.hex)] }
     if let license { fields["license"] = .string(license) }
     if let publisher { fields["publisher"] = .string(publisher) }
+    fields["signature"] = signature?.json
     return ["skerry": .object(fields)]
   }
 

@@ -40,7 +40,11 @@ func deviceText(_ device: JSONValue, now: Int64) -> String {
     ("agent", device["agentVersion"]?.string), ("enrolled", device["enrolled"]?.integer.map(timestamp)),
     ("last seen", device["lastSeen"]?.integer.map { timestampAndAge($0, now: now) }),
     ("assigned", device["assigned"]?.array.map { $0.map(\.plain).joined(separator: ", ") } ?? "every published model"),
-    ("models", device.list("models").map(modelLine).joined(separator: "\n")),
+    (
+      "models",
+      device.list("models").map { modelLine($0) + ($0["signer"]?.string.map { ", signed by \($0)" } ?? "") }
+        .joined(separator: "\n")
+    ),
     ("audit", "\(audit.text("size")) entries, the first \(audit.text("cosignedSize")) cosigned"),
     (
       "report", device["report"]?["received"]?.integer.map { "received \(timestampAndAge($0, now: now))" } ?? "none yet"

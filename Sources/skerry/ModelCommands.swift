@@ -47,7 +47,7 @@ private let modelList: Runner = { invocation in
       let size = modelSize(model)
       table.add(
         model.text("name"), model.text("version"), stateText(model), size, model.text("architecture"),
-        "\(model.strings("signers").count)")
+        "\(model.strings("signers").count)" + (publisherSigner(model).map { ", \($0)" } ?? ""))
     }
     return table.render()
   }
@@ -66,7 +66,7 @@ func modelText(_ model: JSONValue) -> String {
     ("context", model["contextLength"]?.integer.map { "\($0) tokens" }),
     ("license", model["license"]?.string), ("publisher", model["publisher"]?.string),
     ("sha256", model["sha256"]?.string),
-    ("signed by", model.strings("signers").joined(separator: "\n")),
+    ("signed by", model.strings("signers").joined(separator: "\n")), ("its publisher", publisherSigner(model)),
     ("installed", model["installedAt"]?.integer.map(timestamp)),
   ])
 }
@@ -78,6 +78,9 @@ private func stateText(_ model: JSONValue) -> String {
   default: model.text("state")
   }
 }
+
+/// Whose own signature the model bears.
+private func publisherSigner(_ model: JSONValue) -> String? { model["publisherSignature"]?["signer"]?.string }
 
 private func modelSize(_ model: JSONValue) -> String {
   (model["length"]?.integer).map { Readable.bytes(UInt64(max(0, $0))) } ?? ""

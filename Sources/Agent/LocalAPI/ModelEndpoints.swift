@@ -62,6 +62,7 @@ extension LocalAPI {
       "contextLength": .integer(Int64(clamping: manifest.contextLength)),
       "license": manifest.license.map(JSONValue.string) ?? .null,
       "publisher": manifest.publisher.map(JSONValue.string) ?? .null,
+      "publisherSignature": manifest.signature?.json ?? .null,
       "signers": .array(model.signers.map(JSONValue.string)),
       "installedAt": model.installedAt.map(JSONValue.integer) ?? .null,
       "problem": model.problem.map(JSONValue.string) ?? .null, "loaded": .bool(loaded.contains(manifest.sha256)),

@@ -55,6 +55,14 @@ struct AdminAPI: Sendable {
       try await offPool { try files.putIndex(digest, bytes) }
       return HTTPResponse.empty(204)
     }
+    on("PUT", "/repo/signatures/{file}") { request, parameters in
+      guard let digest = RepositoryRoutes.signature(parameters["file"]) else {
+        throw badName("a publisher's signature is called SHA256.sigstore.json")
+      }
+      let bytes = try await request.body.collect(upTo: SigstoreBundle.limit)
+      try await offPool { try files.putSignature(digest, bytes) }
+      return HTTPResponse.empty(204)
+    }
     on("PUT", "/repo/metadata/{file}") { request, parameters in
       let name = parameters["file"]
       guard let limit = RepositoryFiles.metadataLimit(name) else {

@@ -1,4 +1,5 @@
 import Fleet
+import Models
 import Trust
 
 /// Something about a box that its operator should know.
@@ -110,8 +111,19 @@ public struct DeviceView: Sendable {
     return .object(members)
   }
 
+  /// Whose own signature a model bears, from the box's last report by the model's digest.
+  public var publishers: [String: String] {
+    var found: [String: String] = [:]
+    for model in (report?.body["models"]?.array ?? []).prefix(1000) {
+      guard let digest = model["sha256"]?.string, let value = model["publisherSignature"] else { continue }
+      found[digest] = PublisherSignature(value)?.signer
+    }
+    return found
+  }
+
   private var members: [String: JSONValue] {
     let state = device.state
+    let publishers = publishers
     return [
       "id": .string(device.id.hex), "name": .string(device.name), "publicKey": .string(device.key.hex),
       "agentVersion": .string(device.agentVersion), "enrolled": .integer(device.enrolledAt),
@@ -121,7 +133,7 @@ public struct DeviceView: Sendable {
         (state?.models ?? []).map { model in
           [
             "name": .string(model.name), "version": .string(model.version), "sha256": .string(model.sha256),
-            "state": .string(model.state),
+            "state": .string(model.state), "signer": publishers[model.sha256].map { .string($0) } ?? .null,
           ]
         }),
       "audit": [

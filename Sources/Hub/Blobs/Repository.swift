@@ -1,5 +1,6 @@
 import Fleet
 import FoundationEssentials
+import Models
 import Storage
 import Trust
 
@@ -192,6 +193,12 @@ public actor Repository {
   /// Everything that the targets name must be here before a box hears of it.
   private func demandContent(of targets: TUFTargets) throws {
     for target in targets.targets {
+      if let signature = target.custom?["skerry"]?["signature"] {
+        guard let record = PublisherSignature(signature) else {
+          throw HubError(.invalidMetadata, "\(target.path): the record of its publisher's signature is malformed")
+        }
+        try files.demandSignature(record.sha256, on: target.path)
+      }
       if let index = target.custom?["skerry"]?["index"]?["sha256"]?.string {
         guard let digest = Digest(hex: index) else {
           throw HubError(.invalidMetadata, "\(target.path): the digest of its chunk index is malformed")

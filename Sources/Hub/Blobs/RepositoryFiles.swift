@@ -114,6 +114,30 @@ public struct RepositoryFiles: Sendable {
     try DurableFile.replace(indexPath(digest), with: bytes)
   }
 
+  public func signaturePath(_ digest: Digest) -> String { "\(directory)/\(PublisherSignature.path(digest))" }
+
+  /// Keeps a publisher's signature, durably. Throws `HubError` (malformed) when its bytes are not what its name says, or
+  /// are no signature.
+  public func putSignature(_ digest: Digest, _ bytes: [UInt8]) throws {
+    guard Digest(of: bytes) == digest else {
+      throw HubError(.malformed, "the signature's bytes do not match the digest in its name")
+    }
+    do { _ = try SigstoreBundle(parsing: bytes) } catch { throw HubError(.malformed, error.description) }
+    try DurableFile.makeDirectory("\(directory)/signatures")
+    try DurableFile.replace(signaturePath(digest), with: bytes)
+  }
+
+  /// Makes sure that a publisher's signature is there. Throws `HubError` (conflict).
+  func demandSignature(_ digest: Digest, on target: String) throws {
+    guard let bytes = try DurableFile.read(signaturePath(digest), limit: SigstoreBundle.limit),
+      Digest(of: bytes) == digest
+    else {
+      throw HubError(
+        .conflict, "the publisher's signature on \(target) is missing: \(digest.hex)",
+        hint: "upload it, then commit again")
+    }
+  }
+
   /// Makes sure that all of an index's chunks are there, whole and durable. Remembered, so that it costs its time
   /// once. Throws `HubError` (conflict) that says what is missing.
   func demandChunks(of digest: Digest, for target: String) throws {

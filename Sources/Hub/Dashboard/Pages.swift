@@ -32,7 +32,7 @@ enum DashboardPages {
     return """
       <tr><td><a href="/devices/\(device.id.hex)">\(device.name)</a><br>\
       <span class="dim mono">\(String(device.id.hex.prefix(12)))</span></td>\
-      <td>\(time(device.lastSeen, now))</td><td>\(models(device))</td><td>\(audit(device, now))</td>\
+      <td>\(time(device.lastSeen, now))</td><td>\(models(view))</td><td>\(audit(device, now))</td>\
       <td>\(findings(view.findings.prefix(3), more: view.findings.count - 3))</td></tr>
 
       """
@@ -46,7 +46,7 @@ enum DashboardPages {
       <dl><dt>Last seen</dt><dd>\(time(device.lastSeen, now))</dd>
       <dt>Enrolled</dt><dd>\(time(device.enrolledAt, now))</dd>
       <dt>Agent</dt><dd>\(device.agentVersion)</dd>
-      <dt>Models</dt><dd>\(models(device))</dd>
+      <dt>Models</dt><dd>\(models(view))</dd>
       <dt>Assigned</dt><dd>\(assigned)</dd>
       <dt>Audit head</dt><dd>\(audit(device, now))</dd>
       <dt>Repository</dt><dd>\(versions.map { "targets version \($0.targets), timestamp \($0.timestamp)" } ?? "-")</dd>
@@ -100,11 +100,17 @@ enum DashboardPages {
     """
   }
 
-  private static func models(_ device: DeviceRecord) -> HTML {
-    guard let models = device.state?.models, !models.isEmpty else { return "<span class=\"dim\">none</span>" }
+  private static func models(_ view: DeviceView) -> HTML {
+    guard let models = view.device.state?.models, !models.isEmpty else { return "<span class=\"dim\">none</span>" }
+    let publishers = view.publishers
     let items = models.map { model -> HTML in
       let style = model.state == "active" ? "good" : model.state == "corrupt" ? "critical" : "note"
-      return "<li>\(model.name) \(model.version) <span class=\"\(style)\">\(model.state)</span></li>"
+      let signer = publishers[model.sha256].map { signer -> HTML in
+        "<br><span class=\"dim\">signed by \(signer)</span>"
+      }
+      return """
+        <li>\(model.name) \(model.version) <span class="\(style)">\(model.state)</span>\(signer ?? "")</li>
+        """
     }
     return "<ul class=\"plain\">\(items)</ul>"
   }

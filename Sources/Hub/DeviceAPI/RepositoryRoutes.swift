@@ -27,6 +27,12 @@ struct RepositoryRoutes: Sendable {
         return try Self.file(request, files.indexPath(digest), "application/octet-stream", isFixed: true)
       })
     router.on(
+      "GET", "/repo/signatures/{file}",
+      handler: Answers.wrap { request, parameters in
+        guard let digest = RepositoryRoutes.signature(parameters["file"]) else { throw Self.missing(request) }
+        return try Self.file(request, files.signaturePath(digest), "application/json", isFixed: true)
+      })
+    router.on(
       "GET", "/repo/chunks/{folder}/{file}",
       handler: Answers.wrap { request, parameters in
         let name = parameters["file"]
@@ -45,6 +51,11 @@ struct RepositoryRoutes: Sendable {
         guard let path = files.targetPath(parameters["path"]) else { throw Self.missing(request) }
         return try Self.file(request, path, "application/octet-stream", isFixed: true)
       })
+  }
+
+  /// The digest in `SHA256.sigstore.json`.
+  static func signature(_ name: String) -> Digest? {
+    name.hasSuffix(".sigstore.json") ? Digest(hex: name.dropLast(".sigstore.json".count)) : nil
   }
 
   private static func missing(_ request: HTTPRequest) -> HubError {

@@ -79,6 +79,17 @@ public struct Certificate: Hashable, Sendable {
     return found
   }
 
+  public var pem: String { Certificate.pemText(der, "CERTIFICATE") }
+
+  /// 64 characters a line (RFC 7468).
+  static func pemText(_ der: [UInt8], _ label: String) -> String {
+    let body = Array(Base64.encode(der).utf8)
+    let lines = stride(from: 0, to: body.count, by: 64).map { start in
+      String(decoding: body[start..<min(start + 64, body.count)], as: UTF8.self) + "\n"
+    }
+    return "-----BEGIN \(label)-----\n\(lines.joined())-----END \(label)-----\n"
+  }
+
   /// The SHA-256 of the certificate.
   public var fingerprint: Digest { Digest(of: der) }
 

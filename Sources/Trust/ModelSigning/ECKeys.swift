@@ -34,15 +34,7 @@ public struct ECPublicKey: Hashable, Sendable {
   }
 
   /// The key as PEM, 64 characters a line: what the fingerprint is taken of.
-  public var pem: [UInt8] {
-    let body = Array(Base64.encode(der).utf8)
-    var text = Array("-----BEGIN PUBLIC KEY-----\n".utf8)
-    for start in stride(from: 0, to: body.count, by: 64) {
-      text += body[start..<min(start + 64, body.count)]
-      text.append(0x0A)
-    }
-    return text + Array("-----END PUBLIC KEY-----\n".utf8)
-  }
+  public var pem: [UInt8] { Array(Certificate.pemText(der, "PUBLIC KEY").utf8) }
 
   /// The SHA-256 of the PEM text: what a bundle's `publicKey.hint` holds.
   public var fingerprint: Digest { Digest(of: pem) }

@@ -17,6 +17,18 @@ public enum ModelMismatch: Hashable, Sendable, CustomStringConvertible {
   }
 }
 
+extension VerifiedModelManifest {
+  /// What was signed under a file's name, wherever it lies in the model, with `ModelPath.singleFile` as its path: a
+  /// folder was signed and one file of it is at hand. Several when several folders have a file of that name.
+  public func files(named name: String) -> [[ModelFileManifest.Resource]] {
+    manifest.files.filter { path, _ in
+      path == ModelPath.singleFile || path == name || path.hasSuffix("/" + name)
+    }.map { _, parts in
+      parts.map { .init(range: ModelFileRange(path: ModelPath.singleFile, bytes: $0.range.bytes), sha256: $0.sha256) }
+    }
+  }
+}
+
 /// Compares a model's files with its verified manifest (OpenSSF Model Signing 1.0, §8.4): first names and lengths, then
 /// the digests of what `ranges` asks for.
 public struct ModelComparison: Sendable {
