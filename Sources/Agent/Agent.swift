@@ -22,6 +22,7 @@ public final class Agent: Sendable {
   private let sync: SyncService
   private let clock: TrustedClock
   private let keeper: ClockKeeper
+  private let site: SiteService
   private let server: HTTPServer
   private let clients: [HTTPClient]
   private let letGo: @Sendable () -> Void
@@ -80,6 +81,10 @@ public final class Agent: Sendable {
     let reporter = ComplianceReporter(audit: log, key: identity.key, now: clock.now) {
       try await facts.gather(syncing.value)
     }
+    let site = SiteService(
+      configuration: configuration.site, identity: identity, store: registry.store,
+      surroundings: SiteService.Surroundings(
+        audit: audit, whole: { await registry.verified(index: $0) }, now: clock.now))
     let sync = try await SyncService(
       configuration: SyncService.Configuration(
         stateDirectory: state, name: name, agentVersion: agentVersion,
@@ -87,7 +92,7 @@ public final class Agent: Sendable {
         intervalSeconds: Double(configuration.sync.intervalSeconds)),
       surroundings: SyncService.Surroundings(
         sandbox: { sandbox.state }, report: { try JSONValue(encoding: try await reporter.envelope()) }, clock: clock),
-      identity: identity, database: database, registry: registry, log: log, http: hubClient)
+      identity: identity, database: database, registry: registry, log: log, http: hubClient, site: site)
     syncing.set(sync)
 
     let counters = APICounters()
@@ -97,7 +102,7 @@ public final class Agent: Sendable {
       clock: clock, patience: configuration.limits.requestSeconds)
     let api = LocalAPI(
       configuration: configuration, name: name, access: access, registry: registry, inference: inference, sync: sync,
-      reporter: reporter, log: log, desk: desk, counters: counters, identity: identity, sandbox: sandbox,
+      site: site, reporter: reporter, log: log, desk: desk, counters: counters, identity: identity, sandbox: sandbox,
       startedAt: startedAt, clock: clock)
     server = HTTPServer(Agent.serverConfiguration(configuration), handler: api.handler())
 
@@ -112,6 +117,7 @@ public final class Agent: Sendable {
     self.sync = sync
     self.clock = clock
     self.keeper = keeper
+    self.site = site
     clients = [hubClient, engineClient]
     letGo = {
       runningEngines.clear()
@@ -123,6 +129,7 @@ public final class Agent: Sendable {
     try await recallTime()
     await keeper.look()
     try server.start()
+    site.start()
     await sync.start()
     tasks.withLock { $0 = [Task { [weak self] in await self?.letGoOfOldModels() }, Task { await keeper.run() }] }
     Log.shared.info(
@@ -203,6 +210,7 @@ public final class Agent: Sendable {
   public func stop() async {
     for task in tasks.withLock({ $0 }) { task.cancel() }
     await sync.stop()
+    await site.stop()
     await server.stop(drain: .seconds(configuration.limits.drainSeconds))
     await inference.shutdown(drain: .zero)
     for client in clients { await client.close() }

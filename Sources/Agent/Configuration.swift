@@ -16,6 +16,7 @@ public struct AgentConfiguration: Sendable, Hashable {
   public var sync = Sync()
   public var log = Logging()
   public var limits = Limits()
+  public var site = SiteConfiguration()
 
   public init() {}
 
@@ -93,8 +94,9 @@ extension AgentConfiguration {
   init(_ document: JSONField) throws(JSONFieldError) {
     let top = try document.members([
       "name", "stateDirectory", "runtimeDirectory", "policyDirectory", "listen", "engine", "sync", "log", "limits",
+      "site",
     ])
-    if let field = top["name"], !field.isNull { name = try AgentConfiguration.boxName(field) }
+    if let field = top["name"], !field.isNull { name = try AgentConfiguration.boxName(field, orNull: true) }
     if let field = top["stateDirectory"] { stateDirectory = try AgentConfiguration.path(field) }
     if let field = top["runtimeDirectory"] { runtimeDirectory = try AgentConfiguration.path(field, longest: 72) }
     if let field = top["policyDirectory"] { policyDirectory = try AgentConfiguration.path(field) }
@@ -106,6 +108,7 @@ extension AgentConfiguration {
       if let level = members["level"] { log.level = try level.choice() }
     }
     if let field = top["limits"] { limits = try Limits(field) }
+    if let field = top["site"] { site = try SiteConfiguration(field) }
   }
 
   static func path(_ field: JSONField, longest: Int = 4000) throws(JSONFieldError) -> String {
@@ -117,8 +120,8 @@ extension AgentConfiguration {
     return text.count > 1 && text.hasSuffix("/") ? String(text.dropLast()) : text
   }
 
-  private static func boxName(_ field: JSONField) throws(JSONFieldError) -> String {
-    let allowed = "null, or 1 to 64 letters, digits, '.', '_', '-'"
+  static func boxName(_ field: JSONField, orNull: Bool = false) throws(JSONFieldError) -> String {
+    let allowed = (orNull ? "null, or " : "") + "1 to 64 letters, digits, '.', '_', '-'"
     let text = try field.string(allowed)
     let isPlain = text.utf8.allSatisfy { byte in
       switch byte {

@@ -105,6 +105,7 @@ extension AgentConfiguration {
         "requestSeconds": .integer(Int64(limits.requestSeconds)),
         "drainSeconds": .integer(Int64(limits.drainSeconds)),
       ],
+      "site": site.effective,
     ]
   }
 }

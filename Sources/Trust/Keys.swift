@@ -115,6 +115,9 @@ public struct SigningKey: Sendable {
     return Array(UnsafeRawBufferPointer(start: start, count: length))
   }
 
+  /// OpenSSL's form of the key, for who frees it.
+  func keyPair() -> OpaquePointer? { EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nil, seed, seed.count) }
+
   /// A 64-byte Ed25519 signature over `message`.
   public func sign(_ message: [UInt8]) -> [UInt8] {
     guard let key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nil, seed, seed.count),

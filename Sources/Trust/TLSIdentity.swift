@@ -28,10 +28,27 @@ public struct TLSIdentity: Sendable {
   /// A new P-256 key, and a certificate for these IP addresses and host names. It is valid from 2020 to the end of
   /// 9999 ("no well-defined expiration", RFC 5280 §4.1.2.5).
   public static func selfSigned(commonName: String, addresses: [String]) throws(TLSIdentityError) -> TLSIdentity {
-    guard (1...64).contains(commonName.utf8.count) else { throw .invalidCommonName }
-    let names = try alternativeNames(addresses)
     guard let key = skerry_ec_p256_generate() else { throw .openSSL("generate a P-256 key") }
     defer { EVP_PKEY_free(key) }
+    return try certified(key, EVP_sha256(), commonName, addresses)
+  }
+
+  /// The same for an Ed25519 key that is there already (RFC 8410), so that whoever knows its public half knows the pin:
+  /// `pin(of:)`.
+  public static func selfSigned(
+    key: SigningKey, commonName: String, addresses: [String] = []
+  ) throws(TLSIdentityError) -> TLSIdentity {
+    guard let pair = key.keyPair() else { throw .openSSL("read an Ed25519 key") }
+    defer { EVP_PKEY_free(pair) }
+    // Ed25519 digests by itself (RFC 8032 §5.1.6).
+    return try certified(pair, nil, commonName, addresses)
+  }
+
+  private static func certified(
+    _ key: OpaquePointer, _ digest: OpaquePointer?, _ commonName: String, _ addresses: [String]
+  ) throws(TLSIdentityError) -> TLSIdentity {
+    guard (1...64).contains(commonName.utf8.count) else { throw .invalidCommonName }
+    let names = try alternativeNames(addresses)
     guard let certificate = X509_new() else { throw .openSSL("make a certificate") }
     defer { X509_free(certificate) }
 
@@ -53,13 +70,20 @@ public struct TLSIdentity: Sendable {
     try add(NID_key_usage, "critical,digitalSignature", to: certificate)
     try add(NID_ext_key_usage, "serverAuth", to: certificate)
     if !names.isEmpty { try add(NID_subject_alt_name, names, to: certificate) }
-    guard X509_sign(certificate, key, EVP_sha256()) > 0 else { throw .openSSL("sign a certificate") }
+    guard X509_sign(certificate, key, digest) > 0 else { throw .openSSL("sign a certificate") }
 
     guard let keyPEM = pem({ PEM_write_bio_PKCS8PrivateKey($0, key, nil, nil, 0, nil, nil) }),
       let certificatePEM = pem({ PEM_write_bio_X509($0, certificate) }),
       let pin = pin(of: certificate)
     else { throw .openSSL("write a key and its certificate") }
     return TLSIdentity(keyPEM: keyPEM, certificatePEM: certificatePEM, pin: pin)
+  }
+
+  /// The pin of a server that shows this key: the digest of its SubjectPublicKeyInfo, which for Ed25519 is twelve fixed
+  /// bytes and the key (RFC 8410 §4).
+  public static func pin(of key: VerifyingKey) -> String {
+    let prefix: [UInt8] = [0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00]
+    return "sha256//" + Base64.encode(Digest(of: prefix + key.bytes).bytes)
   }
 
   /// The pin of the first certificate in this PEM; nil when there is none.

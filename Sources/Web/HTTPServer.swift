@@ -16,6 +16,11 @@ public final class HTTPServer: Sendable {
     /// Bytes of a request's body; more is answered 413.
     public var maxBody = 8 << 20
     public var maxConnections = 256
+    /// Connections from one address at the same time; 0: as many as there are.
+    public var maxConnectionsPerAddress = 0
+    /// Refuses handshakes older than TLS 1.3. There a server signs only what begins with TLS's own words (RFC 8446
+    /// §4.4.3), so that its key may sign other things too.
+    public var isTLS13Only = false
     /// Requests being handled; more are answered 503 with Retry-After.
     public var maxInFlight = 128
     /// From the head's arrival to the response's first byte; past it the answer is 504, and a client that has not sent its
@@ -118,6 +123,14 @@ public final class HTTPServer: Sendable {
       secrets = [key, certificate]
       options.append(MHD_OptionItem(option: .HTTPS_MEM_KEY, value: 0, ptr_value: key))
       options.append(MHD_OptionItem(option: .HTTPS_MEM_CERT, value: 0, ptr_value: certificate))
+      if settings.isTLS13Only, let priorities = strdup("NORMAL:-VERS-ALL:+VERS-TLS1.3") {
+        secrets.append(priorities)
+        options.append(MHD_OptionItem(option: .HTTPS_PRIORITIES, value: 0, ptr_value: priorities))
+      }
+    }
+    if settings.maxConnectionsPerAddress > 0 {
+      options.append(
+        MHD_OptionItem(option: .PER_IP_CONNECTION_LIMIT, value: settings.maxConnectionsPerAddress, ptr_value: nil))
     }
     options.append(MHD_OptionItem(option: .END, value: 0, ptr_value: nil))
     let port = boundPort(descriptor)

@@ -58,6 +58,6 @@ let program: CommandTable = CommandTable(
     OptionSpec("json", "print JSON, for programs"),
   ],
   nouns: [
-    statusNoun, enrollNoun, syncNoun, modelNoun, runNoun, roleNoun, tokenNoun, auditNoun, reportNoun, repoNoun,
-    hubNoun, completionNoun, manNoun,
+    statusNoun, enrollNoun, syncNoun, siteNoun, modelNoun, runNoun, roleNoun, tokenNoun, auditNoun, reportNoun,
+    repoNoun, hubNoun, completionNoun, manNoun,
   ])

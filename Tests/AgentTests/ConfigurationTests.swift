@@ -63,7 +63,27 @@ import Trust
     (
       "{enigne: {}}",
       "agent.json5: enigne: unknown key; allowed: name, stateDirectory, runtimeDirectory, policyDirectory, listen, "
-        + "engine, sync, log, limits"
+        + "engine, sync, log, limits, site"
+    ),
+    (
+      "{site: {listen: 7}}",
+      "agent.json5: site.listen: wrong type, found a number; allowed: \"host:port\" with a port from 0 to 65535, or null"
+    ),
+    (
+      "{site: {neighbours: [{name: 'a', key: 'ff'}]}}",
+      "agent.json5: site.neighbours[0]: address is missing; allowed: name, address, key"
+    ),
+    (
+      "{site: {neighbours: [{name: 'a', address: 'b:1', key: 'ff'}]}}",
+      "agent.json5: site.neighbours[0].key: it is no Ed25519 public key; allowed: the 64 hexadecimal digits that `skerry site` prints on that box"
+    ),
+    (
+      "{site: {neighbours: [{name: 'a', address: 'http://b', key: 'ff'}]}}",
+      "agent.json5: site.neighbours[0].address: \"http://b\" is no address; allowed: \"host:port\" with a port from 1 to 65535"
+    ),
+    (
+      "{site: {neighbour: []}}",
+      "agent.json5: site.neighbour: unknown key; allowed: listen, neighbours, bytesPerSecond, maxConnections, maxInFlight"
     ),
     ("{engine: {slots: 0}}", "agent.json5: engine.slots: 0 is out of range; allowed: a whole number from 1 to 64"),
     (

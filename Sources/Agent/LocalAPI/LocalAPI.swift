@@ -11,6 +11,7 @@ struct LocalAPI: Sendable {
   let registry: ModelRegistry
   let inference: InferenceService
   let sync: SyncService
+  let site: SiteService
   let reporter: ComplianceReporter
   let log: AuditLog
   let desk: InferenceDesk
@@ -30,6 +31,7 @@ struct LocalAPI: Sendable {
     addRoles(to: &router)
     addAudit(to: &router)
     addSync(to: &router)
+    addSite(to: &router)
     return { [router, counters] request in
       let response = try await LocalAPI.answer(request, router)
       counters.count(status: response.status)

@@ -62,4 +62,10 @@ public protocol ModelSource: Sendable {
   func index(_ digest: Digest, limit: Int) async throws -> [UInt8]
   /// The compressed chunk (`.cacnk`, a Zstandard frame) with this id, at most `limit` bytes.
   func chunk(_ id: ChunkID, limit: Int) async throws -> [UInt8]
+  /// Told before a model's missing chunks are asked for; returns them in the order in which it would rather be asked.
+  func arrange(_ missing: [Chunk], of manifest: ModelManifest, _ index: ChunkIndex) async -> [Chunk]
+}
+
+extension ModelSource {
+  public func arrange(_ missing: [Chunk], of manifest: ModelManifest, _ index: ChunkIndex) async -> [Chunk] { missing }
 }

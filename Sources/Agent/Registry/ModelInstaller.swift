@@ -26,7 +26,8 @@ struct ModelInstaller: Sendable {
     try checkSpace()
     let (index, indexBytes) = try await self.index()
     let assembler = try await offPool { try open(index) }
-    let chunkBytes = try await fetch(into: assembler)
+    let missing = await source.arrange(assembler.missing, of: manifest, index)
+    let chunkBytes = try await fetch(missing, into: assembler)
     try await offPool { try finish(assembler) }
     return indexBytes + chunkBytes
   }
@@ -74,8 +75,8 @@ struct ModelInstaller: Sendable {
   }
 
   /// Fetches chunks, a few at a time; each is verified before it is written. Returns the bytes that travelled.
-  private func fetch(into assembler: ChunkAssembler) async throws -> UInt64 {
-    var remaining = assembler.missing.makeIterator()
+  private func fetch(_ missing: [Chunk], into assembler: ChunkAssembler) async throws -> UInt64 {
+    var remaining = missing.makeIterator()
     var travelled: UInt64 = 0
     func report() {
       let done = manifest.length - assembler.remaining

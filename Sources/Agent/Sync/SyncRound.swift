@@ -12,6 +12,8 @@ struct SyncRound: Sendable {
   let witness: NoteVerifier
   let tables: SyncTables
   let facts: SyncFacts
+  /// The boxes beside this one; nil: there are none to share with.
+  let site: SiteService?
   let report: (@Sendable () async throws -> JSONValue)?
   let clock: TrustedClock
   let progress: ProgressHandler
@@ -126,7 +128,8 @@ struct SyncRound: Sendable {
     }
 
     progress(SyncProgress(.metadata))
-    let taken = try await intake.run(from: HubFleetSource(client: client), progress: progress)
+    let hub = HubFleetSource(client: client)
+    let taken = try await intake.run(from: site?.source(over: hub) ?? hub, progress: progress)
     outcome.activated = taken.models.activated
     outcome.removed = taken.models.removed
     outcome.attacks = taken.attacks

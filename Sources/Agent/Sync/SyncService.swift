@@ -65,6 +65,7 @@ public actor SyncService {
   let log: AuditLog
   let tables: SyncTables
   let http: HTTPClient
+  let site: SiteService?
 
   private var machine: SyncMachine
   private(set) var enrolment: Enrolment?
@@ -99,9 +100,9 @@ public actor SyncService {
   }
 
   /// Reads what the last run left. Throws `StorageError`.
-  public init(
+  init(
     configuration: Configuration, surroundings: Surroundings = Surroundings(), identity: DeviceIdentity,
-    database: Database, registry: ModelRegistry, log: AuditLog, http: HTTPClient
+    database: Database, registry: ModelRegistry, log: AuditLog, http: HTTPClient, site: SiteService? = nil
   ) async throws {
     self.configuration = configuration
     self.surroundings = surroundings
@@ -109,6 +110,7 @@ public actor SyncService {
     self.registry = registry
     self.log = log
     self.http = http
+    self.site = site
     tables = SyncTables(database: database)
     machine = SyncMachine(probeSeconds: configuration.probeSeconds, intervalSeconds: configuration.intervalSeconds)
     enrolment = try Enrolment.load(from: configuration.stateDirectory)
@@ -236,7 +238,7 @@ public actor SyncService {
       client: client(enrolment.hub, enrolment.pin), registry: registry, log: log, witness: witness, tables: tables,
       facts: SyncRound.SyncFacts(
         agentVersion: configuration.agentVersion, name: configuration.name, sandbox: await surroundings.sandbox()),
-      report: surroundings.report, clock: surroundings.clock, progress: { steps.yield($0) })
+      site: site, report: surroundings.report, clock: surroundings.clock, progress: { steps.yield($0) })
     let result: Result<SyncOutcome, any Error>
     do {
       result = .success(try await run(round, hub: enrolment.hub))
