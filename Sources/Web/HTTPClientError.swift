@@ -25,6 +25,8 @@ public struct HTTPClientError: Error, Sendable, CustomStringConvertible {
   public let curlCode: Int32
   /// libcurl's words, which may name the address but never headers or bodies.
   public let message: String
+  /// A `.timeout` although bytes kept coming to the end: the peer is slow, not gone.
+  public internal(set) var isTrickle = false
 
   public init(kind: Kind, curlCode: Int32 = 0, message: String) {
     self.kind = kind

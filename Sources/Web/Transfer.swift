@@ -43,6 +43,9 @@ final class Transfer: @unchecked Sendable {
   private var incoming = HTTPHeaders()
   private var status = 0
   private var received = 0
+  private var lastByte: ContinuousClock.Instant?
+  /// A peer from whom something came within this time is there.
+  private static let alive: Duration = .seconds(10)
   private var failure: HTTPClientError?
 
   init(_ request: ClientRequest, collects: Bool, loop: TransferLoop) {
@@ -177,12 +180,16 @@ final class Transfer: @unchecked Sendable {
     case nil: finish(.cancelled)
     case CURLE_OK: finish(nil)
     case CURLE_FILESIZE_EXCEEDED?: finish(.tooLarge(limit))
-    case .some(let code): finish(failure ?? HTTPClientError(code: code, detail: text))
+    case .some(let code):
+      var error = failure ?? HTTPClientError(code: code, detail: text)
+      if error.kind == .timeout, let lastByte { error.isTrickle = ContinuousClock.now - lastByte < Self.alive }
+      finish(error)
     }
   }
 
   /// One header line. Interim answers (1xx) are forgotten; trailers after the body too.
   func headerLine(_ bytes: UnsafeRawBufferPointer) {
+    lastByte = .now
     var line = bytes[...]
     while let last = line.last, last == 0x0A || last == 0x0D { line = line.dropLast() }
     if line.isEmpty {
@@ -246,6 +253,7 @@ final class Transfer: @unchecked Sendable {
     case .taken: break
     }
     received += bytes.count
+    lastByte = .now
     return bytes.count
   }
 }

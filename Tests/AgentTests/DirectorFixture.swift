@@ -50,3 +50,50 @@ struct DirectorFiles {
     ]
   }
 }
+
+/// The metadata of an image repository with whatever content and keys a test wants.
+struct ImageFiles {
+  var targets: [TUFTarget] = []
+  var version: Int64 = 1
+  var expires = Date(timeIntervalSince1970: 4_000_000_000)
+  var rootKey: SigningKey
+  var targetsKey: SigningKey
+  var snapshotKey: SigningKey
+  var timestampKey = SigningKey.generate()
+
+  init(_ publisher: Publisher) {
+    rootKey = publisher.rootKey
+    targetsKey = publisher.targetsKey
+    snapshotKey = publisher.onlineKey
+  }
+
+  func root(version: Int64 = 1, signers: [SigningKey]? = nil) throws -> [UInt8] {
+    func role(_ key: SigningKey) -> (keys: [TUFKey], threshold: Int) { ([TUFKey(ed25519: key.verifyingKey)], 1) }
+    return try TUFWriter.root(
+      version: version, expires: Date(timeIntervalSince1970: 4_000_000_000),
+      roles: [
+        .root: role(rootKey), .targets: role(targetsKey), .snapshot: role(snapshotKey), .timestamp: role(timestampKey),
+      ]
+    ).signed(by: signers ?? [rootKey])
+  }
+
+  func files() throws -> [String: [UInt8]] {
+    let targetsFile = try TUFWriter.targets(version: version, expires: expires, targets: targets).signed(by: [
+      targetsKey
+    ])
+    let snapshotFile = try TUFWriter.snapshot(
+      version: version, expires: expires,
+      files: ["targets.json": TUFFileMeta(of: try TUFDocument(parsing: targetsFile, as: .targets))]
+    ).signed(by: [snapshotKey])
+    return [
+      "\(version).targets.json": targetsFile, "\(version).snapshot.json": snapshotFile,
+      "timestamp.json": try timestamp(version, of: snapshotFile),
+    ]
+  }
+
+  func timestamp(_ version: Int64, of snapshot: [UInt8]) throws -> [UInt8] {
+    try TUFWriter.timestamp(
+      version: version, expires: expires, snapshot: TUFFileMeta(of: try TUFDocument(parsing: snapshot, as: .snapshot))
+    ).signed(by: [timestampKey])
+  }
+}

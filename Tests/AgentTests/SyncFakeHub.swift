@@ -33,6 +33,15 @@ final class FakeHub: Sendable {
     case deafOutbox
   }
 
+  enum Forgery: Sendable {
+    case bytes([UInt8])
+    case gone
+    /// Bytes without end.
+    case endless
+    /// A byte now and then.
+    case trickle
+  }
+
   struct State: Sendable {
     var mode = Mode.honest
     var files: [String: [UInt8]] = [:]
@@ -44,6 +53,10 @@ final class FakeHub: Sendable {
     var directors: [String: (version: Int64, targets: [TUFTarget], files: [String: [UInt8]])] = [:]
     /// A hub of before there were directors.
     var hasDirector = true
+    /// What a thief puts in a file's place, by "metadata/NAME", "director/NAME" or "chunks".
+    var forged: [String: Forgery] = [:]
+    /// Added to the versions that the hub tells, so that boxes come and look.
+    var lie = 0
     var devices: [String: VerifyingKey] = [:]
     /// By device.
     var lastSequence: [String: UInt64] = [:]
@@ -233,8 +246,8 @@ final class FakeHub: Sendable {
     let answer = state.withLock { state in
       state.syncs.append(request)
       return SyncResponse(
-        hubTime: 1_800_000_000, timestampVersion: state.timestampVersion,
-        directorVersion: Int(director?.version ?? 0),
+        hubTime: 1_800_000_000, timestampVersion: state.timestampVersion + state.lie,
+        directorVersion: director.map { Int($0.version) + state.lie },
         audit: .init(cosignedSize: state.head?.size ?? 0), wants: state.wants,
         time: request.nonce.flatMap { nonce in state.signTime.map { $0(device, nonce) } })
     }
@@ -279,6 +292,10 @@ final class FakeHub: Sendable {
 
   private func file(_ path: String) async throws -> HTTPResponse {
     let name = String(path.split(separator: "/").last ?? "")
+    let folder = String(path.split(separator: "/").dropFirst().first ?? "")
+    if let forgery = state.withLock({ $0.forged["\(folder)/\(name)"] ?? $0.forged[folder] }) {
+      return forged(forgery)
+    }
     if path.hasPrefix("/repo/metadata/") {
       guard let bytes = state.withLock({ $0.files[name] }) else { return .empty(404) }
       return HTTPResponse(status: 200, body: .bytes(bytes))
@@ -297,6 +314,26 @@ final class FakeHub: Sendable {
       return HTTPResponse(status: 200, body: .bytes(bytes))
     } catch is RegistryError {
       return .empty(404)
+    }
+  }
+}
+
+extension FakeHub {
+  fileprivate func forged(_ forgery: Forgery) -> HTTPResponse {
+    switch forgery {
+    case .bytes(let bytes): return HTTPResponse(status: 200, body: .bytes(bytes))
+    case .gone: return .empty(404)
+    case .endless:
+      return .streaming(200, headers: [:]) { writer in
+        while true { try await writer.write([UInt8](repeating: 0x7B, count: 65536)) }
+      }
+    case .trickle:
+      return .streaming(200, headers: [:]) { writer in
+        while true {
+          try await writer.write([0x7B])
+          try await Task.sleep(for: .milliseconds(50))
+        }
+      }
     }
   }
 }

@@ -12,6 +12,16 @@ struct HubClient: Sendable {
   let tables: SyncTables
   let http: HTTPClient
   let now: @Sendable () -> Int64
+  var patience = Patience()
+
+  /// How slowly a file may come before it is given up.
+  struct Patience: Sendable {
+    /// Seconds for any file, and for each further KiB that it may have.
+    var base = 60.0
+    var perKiB = 1.0
+
+    func total(_ limit: Int) -> Duration { .seconds(base + perKiB * Double(limit) / 1024) }
+  }
 
   /// An answer to a JSON request may have this many bytes.
   private static let answerLimit = 1 << 20
@@ -19,7 +29,7 @@ struct HubClient: Sendable {
   /// numbers up: the true one refuses those beyond Int64, and the box could never sync again.
   private static let highestJump: UInt64 = 1 << 62
   /// How long the hub may take to answer a signed request.
-  private static let patience: Duration = .seconds(60)
+  private static let answerTimeout: Duration = .seconds(60)
 
   // MARK: requests
 
@@ -56,15 +66,17 @@ struct HubClient: Sendable {
       method: "POST", url: url, headers: &headers, body: body, keyID: identity.id.hex, key: identity.key,
       created: now(), sequence: sequence)
     var request = ClientRequest(method: "POST", url: url, headers: headers, body: body)
-    request.totalTimeout = HubClient.patience
+    request.totalTimeout = HubClient.answerTimeout
     request.maxResponseBytes = HubClient.answerLimit
     return try await perform(request)
   }
 
-  /// A file of the repository; nil when there is none. Throws `SourceFault.endless` for more than `limit` bytes.
+  /// A file of the repository; nil when there is none. Throws `SourceFault.endless` for more than `limit` bytes, and
+  /// `SourceFault.slow` for one that trickles in.
   func get(_ path: String, limit: Int) async throws -> [UInt8]? {
     var request = ClientRequest(method: "GET", url: hub + path)
     request.maxResponseBytes = limit
+    request.totalTimeout = patience.total(limit)
     let response: ClientResponse
     do {
       response = try await perform(request)
@@ -90,6 +102,7 @@ struct HubClient: Sendable {
       case .pinMismatch: throw SyncError.wrongKey(hub: hub, reason: error.message)
       case .tooLarge: throw SyncError.tooLarge(what: request.url, reason: error.message)
       case .cancelled: throw CancellationError()
+      case .timeout where error.isTrickle && request.method == "GET": throw SourceFault.slow
       case .unreachable: throw SyncError.unreachable(hub: hub, reason: error.message)
       default: throw SyncError.lost(hub: hub, reason: error.message)
       }

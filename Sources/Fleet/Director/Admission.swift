@@ -93,11 +93,10 @@ public struct Admission: Sendable {
         if let model = try Admission.judge(entry, images, known, floors) { wanted.append(model) }
       } catch let refusal {
         switch refusal {
-        case .attack(let refusal):
-          refusals.append(refusal)
-          disputed.insert(Admission.name(entry.target.path))
+        case .attack(let refusal): refusals.append(refusal)
         case .malformed(let error): malformed.append(error)
         }
+        disputed.insert(Admission.name(entry.target.path))
       }
     }
     let chosen = Set(wanted.map(\.manifest))
@@ -136,18 +135,19 @@ public struct Admission: Sendable {
     guard let image = images[target.path] else {
       throw refused(.foreignImage, "it names a model that the image repository does not name")
     }
-    let manifest: ModelManifest
-    do { manifest = try ModelManifest(image.target) } catch { throw .malformed(error) }
     let differing = [
       target.length == image.target.length ? nil : "length",
       target.sha256 != nil && target.sha256 == image.target.sha256 ? nil : "sha256",
       target.custom?["skerry"] == image.target.custom?["skerry"] ? nil : "custom.skerry",
     ].compactMap(\.self)
     guard differing.isEmpty else {
+      let label = (try? ModelManifest(image.target))?.label ?? "a model"
       throw refused(
-        .directorDisagrees, "\(manifest.label): another \(differing.joined(separator: ", ")) than the image repository",
-        model: manifest.label)
+        .directorDisagrees, "\(label): another \(differing.joined(separator: ", ")) than the image repository",
+        model: label)
     }
+    let manifest: ModelManifest
+    do { manifest = try ModelManifest(image.target) } catch { throw .malformed(error) }
     var model = AdmittedModel(manifest, signers: image.signers)
     // What is here already is no step back, even beside a newer version.
     guard !known.contains(where: { $0.manifest == manifest && $0.wasActive }) else { return model }
