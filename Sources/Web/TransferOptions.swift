@@ -30,6 +30,12 @@ func configure(
     long(CURLOPT_SSL_VERIFYHOST, 0)
   }
 
+  if let aws = request.aws {
+    text(CURLOPT_AWS_SIGV4, "aws:amz:\(aws.region):\(aws.service)")
+    text(CURLOPT_USERNAME, aws.accessKey)
+    text(CURLOPT_PASSWORD, aws.secretKey)
+  }
+
   long(CURLOPT_CONNECTTIMEOUT_MS, max(1, request.connectTimeout.milliseconds))
   if let total = request.totalTimeout { long(CURLOPT_TIMEOUT_MS, max(1, total.milliseconds)) }
   if let low = request.lowSpeed {

@@ -38,7 +38,7 @@ struct HubAdmin: Sendable {
       try await api.put("/admin/v1/repo/indexes/\(digest.hex)", bytes)
     }
     progress.finish()
-    for file in contents.files {
+    for file in contents.roots + contents.lists {
       guard let bytes = try folder.read(file) else { throw TUFError.missing(file: file) }
       try await api.put("/admin/v1/repo/metadata/\(file)", bytes)
     }

@@ -159,7 +159,9 @@ import Web
       #expect(try await hub.admin("PUT", "/repo/indexes/\(other)", body: content.index).status == 400)
       let garbage = [UInt8](repeating: 7, count: 200)
       #expect(try await hub.admin("PUT", "/repo/indexes/\(Digest(of: garbage))", body: garbage).status == 400)
-      for name in ["0.root.json", "01.root.json", "root.json", "1.evil.json", "..%2F1.root.json", "commit"] {
+      for name in [
+        "0.root.json", "01.root.json", "root.json", "1.e%20vil.json", "1.timestamp.json", "..%2F1.root.json", "commit",
+      ] {
         #expect(try await hub.admin("PUT", "/repo/metadata/\(name)", body: [1]).status == 400, "\(name)")
       }
       let large = [UInt8](repeating: 0x20, count: 20_000)

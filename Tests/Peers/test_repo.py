@@ -69,8 +69,11 @@ def test_init_writes_keys_that_only_their_owner_reads(tmp_path):
     made = Repository(tmp_path, "--passphrase-file", phrase)
     assert stat.S_IMODE(made.keys.stat().st_mode) == 0o700
     root = json.loads(made.root().read_bytes())["signed"]
-    assert sorted(p.name for p in made.keys.iterdir()) == ["root.pem", "snapshot.pem", "targets.pem", "timestamp.pem"]
-    for file in made.keys.iterdir():
+    roles = ["root", "snapshot", "targets", "timestamp"]
+    assert sorted(p.name for p in made.keys.iterdir()) == [f"{role}.{kind}" for role in roles for kind in ("pem", "pub")]
+    for file in made.keys.glob("*.pub"):
+        assert b"BEGIN PUBLIC KEY" in file.read_bytes()
+    for file in made.keys.glob("*.pem"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         with pytest.raises(TypeError):
             load_pem_private_key(file.read_bytes(), None)
@@ -85,7 +88,7 @@ def test_init_writes_keys_that_only_their_owner_reads(tmp_path):
 def test_init_leaves_the_online_roles_to_the_hub(tmp_path, weights):
     online = "ab" * 32
     made = Repository(tmp_path, "--no-passphrase", "--online-key", online)
-    assert sorted(p.name for p in made.keys.iterdir()) == ["root.pem", "targets.pem"]
+    assert sorted(p.name for p in made.keys.glob("*.pem")) == ["root.pem", "targets.pem"]
     root = json.loads(made.root().read_bytes())["signed"]
     for role in ("snapshot", "timestamp"):
         assert [root["keys"][i]["keyval"]["public"] for i in root["roles"][role]["keyids"]] == [online]
@@ -197,11 +200,13 @@ def test_foreign_missing_and_broken_keys_are_named(repository, tmp_path, weights
     other = Repository(tmp_path / "b")
     shutil.copy(other.keys / "targets.pem", repository.keys / "targets.pem")
     before = repository.metadata()
-    repository.add(weights, status=65, says="not a key that this repository's root lists for targets")
+    repository.add(weights, status=65, says="targets.pem is not the private half of targets.pub")
+    (repository.keys / "targets.pub").unlink()
+    repository.add(weights, status=65, says="0 of the 1 keys that targets needs are at hand")
     (repository.keys / "targets.pem").write_text("no key\n")
-    repository.add(weights, status=65, says="targets.pem: this is no Ed25519")
+    repository.add(weights, status=65, says="targets.pem: this is no")
     (repository.keys / "targets.pem").unlink()
-    repository.add(weights, status=66, says="no targets key")
+    repository.add(weights, status=65, says="0 of the 1 keys that targets needs are at hand")
     assert repository.metadata() == before
 
 

@@ -234,10 +234,12 @@ def test_other_kinds_of_keys_and_delegations_do_not_disturb(theirs):
         theirs.root.add_key(signer.public_key, "targets")
         theirs.signers["targets"].append(signer)
     theirs.write_root()
-    people = CryptoSigner.generate_ed25519().public_key
+    people = CryptoSigner.generate_ed25519()
+    key = people.public_key
     theirs.targets.delegations = Delegations(
-        {people.keyid: people}, {"people": DelegatedRole("people", [people.keyid], 1, True, ["people/*"])})
+        {key.keyid: key}, {"people": DelegatedRole("people", [key.keyid], 1, True, ["people/*"])})
     theirs.snapshot.meta["people.json"] = MetaFile(1)
+    (theirs.metadata / "1.people.json").write_bytes(theirs.signed(Targets(expires=theirs.targets.expires), [people]))
     theirs.write()
     assert check(theirs.folder, theirs.first_root).returncode == 0
 

@@ -66,7 +66,7 @@ struct AdminAPI: Sendable {
     on("PUT", "/repo/metadata/{file}") { request, parameters in
       let name = parameters["file"]
       guard let limit = RepositoryFiles.metadataLimit(name) else {
-        throw badName("metadata is called N.root.json, N.targets.json, N.snapshot.json or timestamp.json")
+        throw badName("metadata is called N.root.json, N.targets.json, N.ROLE.json, N.snapshot.json or timestamp.json")
       }
       let bytes = try await request.body.collect(upTo: limit)
       try await offPool { try files.stage(name, bytes) }

@@ -77,7 +77,8 @@ public actor Repository {
     let isSnapshotDue = isDue(snapshot.document, Self.snapshotLifetime)
     guard isSnapshotDue || isDue(timestamp.document, Self.timestampLifetime) else { return false }
     var plan = Plan()
-    try finish(&plan, trusted: trusted, targets: targets.document, reuse: isSnapshotDue ? nil : snapshot.document, now)
+    let lists = Lists(targets: targets.document, files: snapshot.files)
+    try finish(&plan, trusted: trusted, lists: lists, reuse: isSnapshotDue ? nil : snapshot.document, now)
     current = nil
     for file in plan.files { try files.publish(file.name, file.bytes) }
     return true
@@ -119,16 +120,18 @@ public actor Repository {
       throw HubError(.invalidMetadata, "the root must ask for consistent snapshots")
     }
     let targets = try targets(trusted, before: before, &plan, now)
-    try demandContent(of: TUFTargets(targets))
+    let delegated = try delegatedLists(TUFTargets(targets), before: before, now)
+    plan.files += delegated.staged
+    try demandContent(of: delegated.tree.reachable().map(\.target))
     if mayFinish(trusted.root) {
       let isUnchanged = plan.files.isEmpty && before?.timestamp != nil && before?.snapshot != nil
       if isUnchanged, let before, before.expired(at: now).isEmpty {
         plan.versions = RepositoryVersions(before)
         return plan
       }
-      try finish(&plan, trusted: trusted, targets: targets, reuse: nil, now)
+      try finish(&plan, trusted: trusted, lists: lists(targets, delegated.tree, before: trusted), reuse: nil, now)
     } else {
-      try takeFinished(&plan, trusted: trusted, targets: targets, now)
+      try takeFinished(&plan, trusted: trusted, targets: targets, delegated.tree, now)
     }
     return plan
   }
@@ -148,10 +151,10 @@ public actor Repository {
       }
       plan.files.append(("1.root.json", first))
     }
-    for name in try files.stagedNames() where name.hasSuffix(".root.json") {
-      guard let version = Int64(name.prefix { $0 != "." }), before != nil, version <= trusted.rootVersion else {
-        continue
-      }
+    for name in try files.stagedNames() {
+      guard let (role, version) = TUFFileName.parse(name), role == "root", before != nil,
+        version <= trusted.rootVersion
+      else { continue }
       guard try files.staged(name) == files.metadata(name) else {
         throw HubError(
           .conflict, "\(name) is published already, with other content", hint: "give the new root a higher version")
@@ -191,8 +194,8 @@ public actor Repository {
   }
 
   /// Everything that the targets name must be here before a box hears of it.
-  private func demandContent(of targets: TUFTargets) throws {
-    for target in targets.targets {
+  private func demandContent(of targets: [TUFTarget]) throws {
+    for target in targets {
       if let signature = target.custom?["skerry"]?["signature"] {
         guard let record = PublisherSignature(signature) else {
           throw HubError(.invalidMetadata, "\(target.path): the record of its publisher's signature is malformed")
@@ -227,7 +230,7 @@ public actor Repository {
   }
 
   private func finish(
-    _ plan: inout Plan, trusted: TrustedMetadata, targets: TUFDocument, reuse: TUFDocument?, _ now: Date
+    _ plan: inout Plan, trusted: TrustedMetadata, lists: Lists, reuse: TUFDocument?, _ now: Date
   ) throws {
     var trusted = trusted
     try trusted.finishRoot(now: now)
@@ -240,7 +243,7 @@ public actor Repository {
       let version = try max(trusted.snapshotVersion ?? 0, files.newest(.snapshot, in: "metadata") ?? 0) + 1
       let bytes = try TUFWriter.snapshot(
         version: version, expires: now.addingTimeInterval(Self.snapshotLifetime),
-        files: ["targets.json": TUFFileMeta(of: targets)]
+        files: lists.files
       ).signed(by: [onlineKey])
       snapshot = try TUFDocument(parsing: bytes, as: .snapshot)
       plan.files.append(("\(version).snapshot.json", bytes))
@@ -251,12 +254,12 @@ public actor Repository {
       expires: now.addingTimeInterval(Self.timestampLifetime), snapshot: TUFFileMeta(of: snapshot), signedAt: now
     ).signed(by: [onlineKey])
     plan.files.append(("timestamp.json", timestamp))
-    try admit(&plan, &trusted, timestamp: timestamp, snapshot: snapshot.bytes, targets: targets.bytes, now)
+    try admit(&plan, &trusted, timestamp: timestamp, snapshot: snapshot.bytes, targets: lists.targets.bytes, now)
   }
 
   /// Snapshot and timestamp come from the publisher.
   private func takeFinished(
-    _ plan: inout Plan, trusted: TrustedMetadata, targets: TUFDocument, _ now: Date
+    _ plan: inout Plan, trusted: TrustedMetadata, targets: TUFDocument, _ tree: TUFTargetsTree, _ now: Date
   ) throws {
     var trusted = trusted
     guard let timestamp = try files.staged("timestamp.json") ?? files.metadata("timestamp.json") else {
@@ -267,9 +270,17 @@ public actor Repository {
     let named = try TUFTimestamp(TUFDocument(parsing: timestamp, as: .timestamp))
     let name = "\(named.snapshot.version).snapshot.json"
     guard let snapshot = try files.staged(name) ?? files.metadata(name) else { throw TUFError.missing(file: name) }
+    let listed = try TUFSnapshot(TUFDocument(parsing: snapshot, as: .snapshot)).files
+    plan.files += try leftOver(listed, besides: Set(plan.files.map(\.name)))
     plan.files.append((name, snapshot))
     plan.files.append(("timestamp.json", timestamp))
     try admit(&plan, &trusted, timestamp: timestamp, snapshot: snapshot, targets: targets.bytes, now)
+    for role in tree.roleNames {
+      for edge in tree.delegators(of: role) {
+        guard let list = tree.delegated[role] else { continue }
+        _ = try trusted.updateDelegated(list.document.bytes, role: edge.role, delegator: edge.from, now: now)
+      }
+    }
   }
 
   /// The last word: a box that has what is published now must take the new files.

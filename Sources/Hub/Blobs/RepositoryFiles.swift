@@ -15,14 +15,12 @@ public struct RepositoryFiles: Sendable {
   public static func metadataLimit(_ name: String) -> Int? {
     let limits = TUFWorkflow.Limits()
     if name == "timestamp.json" { return limits.timestamp }
-    let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-    guard parts.count == 3, parts[2] == "json", let version = Int64(parts[0]), version > 0, String(version) == parts[0]
-    else { return nil }
-    switch parts[1] {
+    switch TUFFileName.parse(name)?.role {
+    case nil: return nil
     case "root": return limits.root
     case "snapshot": return limits.snapshot
-    case "targets": return limits.targets
-    default: return nil
+    // Delegated roles' are lists of targets too.
+    default: return limits.targets
     }
   }
 
@@ -43,11 +41,16 @@ public struct RepositoryFiles: Sendable {
   public func stagedNames() throws -> [String] { try DurableFile.names(in: "\(directory)/staged") }
 
   /// The highest N of `N.role.json` in a folder.
-  public func newest(_ role: TUFRole, in folder: String) throws -> Int64? {
-    try DurableFile.names(in: "\(directory)/\(folder)").compactMap { name in
-      guard name.hasSuffix(".\(role.rawValue).json"), RepositoryFiles.metadataLimit(name) != nil else { return nil }
-      return Int64(name.prefix { $0 != "." })
-    }.max()
+  public func newest(_ role: TUFRole, in folder: String) throws -> Int64? { try newest(in: folder)[role.rawValue] }
+
+  /// By role, delegated ones among them: the highest N of `N.ROLE.json` in a folder.
+  func newest(in folder: String) throws -> [String: Int64] {
+    var found: [String: Int64] = [:]
+    for name in try DurableFile.names(in: "\(directory)/\(folder)") {
+      guard let (role, version) = TUFFileName.parse(name) else { continue }
+      found[role] = max(found[role] ?? 0, version)
+    }
+    return found
   }
 
   // MARK: - Chunks and indexes

@@ -8,6 +8,11 @@ public struct TUFDelegations: Sendable {
     public let isTerminating: Bool
     let covers: Cover
 
+    /// The path patterns, or nil when hash prefixes say which paths it has.
+    public var patterns: [String]? { if case .patterns(let patterns) = covers { patterns } else { nil } }
+    /// The prefixes of a path's SHA-256 in hexadecimal, or nil when patterns say which paths it has.
+    public var hashPrefixes: [String]? { if case .hashPrefixes(let prefixes) = covers { prefixes } else { nil } }
+
     /// Whether this role may vouch for the path.
     public func covers(_ path: String) -> Bool {
       switch covers {
@@ -31,7 +36,14 @@ public struct TUFDelegations: Sendable {
     /// The one bin of a path: the first bits of SHA-256 over it.
     func role(for path: String) -> Role {
       let start = Digest(of: path.utf8).bytes.prefix(4).reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-      let bin = String(start >> UInt32(32 - bitLength), radix: 16)
+      return role(bin: start >> UInt32(32 - bitLength))
+    }
+
+    /// How many bins there are.
+    var count: Int { 1 << bitLength }
+
+    func role(bin number: UInt32) -> Role {
+      let bin = String(number, radix: 16)
       let width = (bitLength + 3) / 4
       let name = "\(namePrefix)-" + String(repeating: "0", count: max(0, width - bin.count)) + bin
       return Role(name: name, keys: keys, isTerminating: true, covers: .hashPrefixes([""]))
@@ -42,6 +54,18 @@ public struct TUFDelegations: Sendable {
   /// In the order in which they are asked.
   public let roles: [Role]
   let succinct: Succinct?
+
+  /// Every role that is delegated to, bins among them, in the order in which they are asked. Nil when there are more
+  /// bins than `limit`.
+  public func allRoles(limit: Int) -> [Role]? {
+    guard let succinct else { return roles }
+    return succinct.count > limit ? nil : (0..<UInt32(succinct.count)).map { succinct.role(bin: $0) }
+  }
+
+  /// A delegation by hash bins whose names follow a rule: how many bits choose the bin, and how the names begin.
+  public var bins: (bitLength: Int, namePrefix: String, keys: TUFRoleKeys)? {
+    succinct.map { ($0.bitLength, $0.namePrefix, $0.keys) }
+  }
 
   /// The roles to ask for this path, in order.
   public func roles(for path: String) -> [Role] {

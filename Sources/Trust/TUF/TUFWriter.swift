@@ -2,7 +2,7 @@ import FoundationEssentials
 
 /// The signed portion of a metadata file, before its signatures.
 public struct TUFSigned: Sendable {
-  public let json: JSONValue
+  public internal(set) var json: JSONValue
 
   /// The file `{"signatures": […], "signed": {…}}` with one Ed25519 signature by each key.
   public func signed(by keys: [SigningKey]) throws(TUFError) -> [UInt8] {

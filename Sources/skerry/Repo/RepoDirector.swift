@@ -43,41 +43,6 @@ enum RepoDirector {
     return TUFKey(ed25519: key)
   }
 
-  /// The director's online key: the one given, or what the director has, or the key of the hub that signs the timestamp.
-  static func onlineKey(_ command: ParsedCommand, _ folder: RepoFolder, _ contents: RepoContents) throws -> TUFKey? {
-    if let given = try onlineKey(command) { return given }
-    if let root = try load(folder)?.root {
-      return root.roleKeys(.timestamp).keyIDs.first.flatMap { root.keys[$0] }
-    }
-    let root = contents.trusted.root
-    return contents.isSignedOnline ? root.roleKeys(.timestamp).keyIDs.first.flatMap { root.keys[$0] } : nil
-  }
-
-  /// Writes the director's next root: the root keys of `image`, and `online` for the other roles. `signers` are root
-  /// keys of the image root now and, after a rotation, of the one before.
-  static func sign(
-    _ folder: RepoFolder, image: TUFRoot, online: TUFKey, signers: [SigningKey], expires: Date
-  ) throws {
-    let before = try load(folder)
-    let version = (before?.rootVersion ?? 0) + 1
-    let keys = image.roleKeys(.root)
-    let role: (keys: [TUFKey], threshold: Int) = ([online], 1)
-    let bytes = try TUFWriter.root(
-      version: version, expires: expires,
-      roles: [
-        .root: (keys.keyIDs.compactMap { image.keys[$0] }, keys.threshold), .timestamp: role, .snapshot: role,
-        .targets: role,
-      ]
-    ).bound(to: TUFBinding(repository: TUFBinding.director)).signed(by: signers)
-    if var before {
-      try before.updateRoot(bytes)
-    } else {
-      _ = try TrustedMetadata(trustedRoot: bytes)
-    }
-    try DurableFile.makeDirectory("\(folder.path)/director", mode: 0o755)
-    try DurableFile.replace(path(folder, version), with: bytes, mode: 0o644)
-  }
-
   /// Throws what to do when boxes could install nothing that is published.
   static func demand(_ folder: RepoFolder, _ contents: RepoContents) throws {
     guard let director = try load(folder) else {

@@ -1,0 +1,32 @@
+import Models
+import Storage
+import Trust
+
+/// Targets as models.
+enum RepoModels {
+  static func manifest(_ target: TUFTarget) throws(ManifestError) -> ModelManifest { try ModelManifest(target) }
+}
+
+/// What a repository needs and its folder lacks.
+enum RepoMissing {
+  /// Lists of roles, chunks and indexes. Names alone; `check` reads them.
+  static func parts(_ folder: RepoFolder, _ contents: RepoContents) throws -> [String] {
+    var missing: [String] = []
+    if contents.targets == nil { missing.append("the list of models (targets)") }
+    for problem in contents.tree?.problems ?? [] { missing.append("the list of \(problem.role): \(problem.reason)") }
+    for target in contents.models {
+      guard let manifest = try? RepoModels.manifest(target) else {
+        missing.append("\(target.path) is no model that Skerry knows")
+        continue
+      }
+      guard let bytes = try DurableFile.read(folder.index(manifest.index.sha256), limit: 1 << 30) else {
+        missing.append("\(manifest.label): its index \(manifest.index.sha256.hex).caibx")
+        continue
+      }
+      let index = try ChunkIndex(caibx: bytes)
+      let absent = Set(index.chunks.map(\.id)).filter { !DurableFile.exists(folder.chunk($0)) }
+      if !absent.isEmpty { missing.append("\(manifest.label): \(absent.count) of \(index.chunks.count) chunks") }
+    }
+    return missing
+  }
+}
