@@ -37,6 +37,12 @@ struct HubAdmin: Sendable {
       }
       try await api.put("/admin/v1/repo/indexes/\(digest.hex)", bytes)
     }
+    for name in objects.signatures {
+      guard let bytes = try DurableFile.read("\(folder.path)/\(name)", limit: SigstoreBundle.limit) else {
+        throw TUFError.missing(file: name)
+      }
+      try await api.put("/admin/v1/repo/\(name)", bytes)
+    }
     progress.finish()
     for file in contents.roots + contents.lists {
       guard let bytes = try folder.read(file) else { throw TUFError.missing(file: file) }

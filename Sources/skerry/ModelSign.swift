@@ -1,6 +1,5 @@
 import CommandLine
 import FoundationEssentials
-import Glibc
 import Storage
 import Trust
 
@@ -112,41 +111,12 @@ enum ModelSign {
     }
     let pem = try ModelSigning.file(path)
     do { return try ECPrivateKey(pem: pem) } catch ECKeyError.wrongPassphrase {
-      let phrase = try passphrase(command)
+      let phrase = try RepoPassphrase(file: command.option("passphrase-file")).get(confirm: false)
       do { return try ECPrivateKey(pem: pem, passphrase: phrase) } catch {
         throw CommandFailure("\(path): \(error)", status: .data)
       }
     } catch {
       throw CommandFailure("\(path): \(error)", status: .data)
     }
-  }
-
-  private static func passphrase(_ command: ParsedCommand) throws -> String {
-    guard let path = command.option("passphrase-file") else { return try typedPassphrase() }
-    let line = try ModelSigning.file(path).prefix { $0 != 0x0A && $0 != 0x0D }
-    guard let text = String(validating: line, as: UTF8.self), !text.isEmpty else {
-      throw CommandFailure("\(path) has no passphrase on its first line", status: .data)
-    }
-    return text
-  }
-
-  private static func typedPassphrase() throws -> String {
-    guard Terminal.input.isTTY else {
-      throw CommandFailure(
-        "the key needs a passphrase, and there is no terminal to ask on", hint: "give --passphrase-file FILE",
-        status: .usage)
-    }
-    var settings = termios()
-    tcgetattr(STDIN_FILENO, &settings)
-    var silent = settings
-    silent.c_lflag &= ~tcflag_t(ECHO)
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent)
-    defer {
-      tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
-      Voice.note("")
-    }
-    Voice.note("passphrase: ")
-    guard let line = readLine() else { throw CommandFailure("no passphrase was given", status: .usage) }
-    return line
   }
 }

@@ -48,6 +48,7 @@ public enum TUFDifferences {
     var lines: [String] = []
     func text(_ target: TUFTarget) -> String {
       "\(target.path) (\(target.length) bytes, \(target.sha256.map { "sha256 \($0.hex)" } ?? "sha512 \(target.hashes.fileNamePrefix)"))"
+        + (signer(target).map { ", signed by its publisher: \($0)" } ?? "")
     }
     for target in old?.targets ?? [] where new[target.path] == nil { lines.append("- \(target.path)") }
     for target in new.targets {
@@ -59,6 +60,17 @@ public enum TUFDifferences {
     }
     lines += delegations(old?.delegations, new.delegations)
     return lines
+  }
+
+  /// Whose own signature a model bears, on one line.
+  private static func signer(_ target: TUFTarget) -> String? {
+    guard let text = target.custom?["skerry"]?["signature"]?["signer"]?.string else { return nil }
+    var plain = String.UnicodeScalarView()
+    plain.append(
+      contentsOf: text.unicodeScalars.prefix(256).filter {
+        $0.properties.generalCategory != .control && $0.properties.generalCategory != .format
+      })
+    return String(plain)
   }
 
   private static func delegations(_ old: TUFDelegations?, _ new: TUFDelegations?) -> [String] {

@@ -6,7 +6,7 @@ import Trust
 
 /// `skerry repo add`: a model's chunks, and a list that names it.
 enum RepoAdd {
-  static func run(_ command: ParsedCommand) throws {
+  static func run(_ command: ParsedCommand) async throws {
     let folder = RepoFolder(path: command.argument("DIR"))
     let (name, version) = try identity(command)
     let path = command.argument("FILE")
@@ -24,6 +24,7 @@ enum RepoAdd {
     let ring = try isStaging ? RepoKeyring(command) : RepoKeyring.demanded(command)
     if !isStaging { try ring.demandKeys(of: role, before.staging) }
     let header = try header(of: file, path)
+    let signed = try await RepoSignedFile.demand(command, folder, file: path)
 
     let progress = ProgressBar(hidden: command.flag("json"))
     let store = try ChunkStoreWriter(root: folder.chunks)
@@ -33,11 +34,12 @@ enum RepoAdd {
     let index = written.index.caibx
     try DurableFile.replace(folder.index(written.indexDigest), with: index, mode: 0o644)
 
-    let manifest = ModelManifest(
+    var manifest = ModelManifest(
       name: name, version: version, fileName: fileName, length: written.length, sha256: written.digest,
       index: ModelManifest.Index(length: UInt64(index.count), sha256: written.indexDigest),
       architecture: header.architecture, contextLength: header.contextLength, license: command.option("license"),
       publisher: command.option("publisher"))
+    manifest.signature = try signed?.keep(in: folder, added: written.digest)
     try list(
       command, folder, ring, manifest, role,
       "added \(manifest.label): \(Readable.bytes(manifest.length)) in \(written.index.chunks.count) chunks, "

@@ -19,7 +19,7 @@ struct RepoCopy {
     }
     let there = try await state()
     let sent = try await copyChunks(upload.chunks, progress)
-    try await copyIndexes(upload.indexes)
+    try await copy(upload.indexes.map { "indexes/\($0.hex).caibx" } + upload.signatures)
     progress.finish()
     for file in try order(there) { try await copyMetadata(file) }
     return sent
@@ -60,13 +60,11 @@ struct RepoCopy {
     return wanted.count
   }
 
-  private func copyIndexes(_ digests: [Digest]) async throws {
-    var objects: [RepoObject] = []
-    for digest in digests {
-      guard let size = DurableFile.size(folder.index(digest)) else {
-        throw TUFError.missing(file: "\(digest.hex).caibx")
-      }
-      objects.append(RepoObject(name: "indexes/\(digest.hex).caibx", size: size))
+  /// Indexes and publishers' signatures.
+  private func copy(_ names: [String]) async throws {
+    let objects = try names.map { name in
+      guard let size = DurableFile.size("\(folder.path)/\(name)") else { throw TUFError.missing(file: name) }
+      return RepoObject(name: name, size: size)
     }
     for object in try await place.missing(objects) {
       guard let bytes = try DurableFile.read("\(folder.path)/\(object.name)", limit: 1 << 30) else { continue }

@@ -19,6 +19,9 @@ enum RepoMissing {
         missing.append("\(target.path) is no model that Skerry knows")
         continue
       }
+      if let signature = manifest.signature, !DurableFile.exists("\(folder.path)/\(signature.path)") {
+        missing.append("\(manifest.label): its publisher's signature \(signature.path)")
+      }
       guard let bytes = try DurableFile.read(folder.index(manifest.index.sha256), limit: 1 << 30) else {
         missing.append("\(manifest.label): its index \(manifest.index.sha256.hex).caibx")
         continue

@@ -21,6 +21,7 @@ enum RepoObjects {
       return
     }
     func wrong(_ what: String) -> CommandFailure { CommandFailure("\(manifest.label): \(what)", status: .data) }
+    try await RepoSignatures.check(manifest, source)
     let index = try await index(of: manifest, source)
     var whole = SHA256()
     for chunk in index.chunks {

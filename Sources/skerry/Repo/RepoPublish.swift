@@ -82,11 +82,15 @@ enum RepoPublish {
 struct RepoUpload {
   private(set) var chunks: [ChunkID] = []
   private(set) var indexes: [Digest] = []
+  /// Publishers' own signatures, by their names in the repository.
+  private(set) var signatures: [String] = []
 
   init(_ folder: RepoFolder, _ contents: RepoContents) throws {
     var seen: Set<ChunkID> = []
     for target in contents.models {
-      let digest = try RepoModels.manifest(target).index.sha256
+      let manifest = try RepoModels.manifest(target)
+      let digest = manifest.index.sha256
+      if let signature = manifest.signature { signatures.append(signature.path) }
       guard let bytes = try DurableFile.read(folder.index(digest), limit: 1 << 30) else {
         throw TUFError.missing(file: "\(digest.hex).caibx")
       }

@@ -3,7 +3,8 @@ import CommandLine
 /// The tree of `skerry repo`: help, completion and the manual come from it.
 enum RepoSpecs {
   static let all = [
-    initialize, key, role, delegate, add, remove, rotate, renew, policy, stage, sign, commit, publish, status, check,
+    initialize, key, role, delegate, RepoPublisherCommands.spec, add, remove, rotate, renew, policy, stage, sign,
+    commit, publish, status, check,
   ]
 
   // MARK: - What several of them take
@@ -160,6 +161,8 @@ enum RepoSpecs {
       OptionSpec("name", value: "NAME", "the name by which applications ask for it"),
       OptionSpec("version", value: "VERSION", "the version of these weights"),
       OptionSpec("publisher", value: "WHO", "who made it"),
+      OptionSpec(
+        "signature", value: "FILE", "the publisher's own signature (see repo publisher)", completion: .files),
       OptionSpec("license", value: "SPDX", "its licence, for example Apache-2.0"),
       OptionSpec("role", value: "ROLE", "the role that lists it", default: "targets"),
     ],
