@@ -84,6 +84,14 @@ final class Siege {
     return files
   }
 
+  func sign(_ signed: JSONValue, _ key: SigningKey) throws -> [UInt8] {
+    let signature: JSONValue = [
+      "keyid": .string(TUFKey(ed25519: key.verifyingKey).keyID),
+      "sig": .string(Hex.encode(key.sign(try signed.canonicalOLPC()))),
+    ]
+    return JSONValue.object(["signatures": [signature], "signed": signed]).encoded()
+  }
+
   // MARK: the thief
 
   func forge(_ folder: String, _ files: [String: [UInt8]]) {
@@ -505,5 +513,72 @@ final class Siege {
     #expect(try await box.service.syncNow().activated == ["tiny:1"])
     await box.close()
     await hub.stop()
+  }
+
+  // MARK: delegations
+
+  /// A publisher that the fleet's own delegates to counts as the image repository does; while its metadata can't be had
+  /// or trusted, what is installed of it stays.
+  @Test func delegatedModelsAreTakenAndStay() async throws {
+    try await Siege.lay { siege in
+      let acme = SigningKey.generate()
+      func delegated(_ version: Int64, _ targets: [TUFTarget], expires: Int = 4_000_000_000, by key: SigningKey)
+        throws -> [UInt8]
+      {
+        try TUFWriter.targets(
+          version: version, expires: Date(timeIntervalSince1970: TimeInterval(expires)), targets: targets
+        ).signed(by: [key])
+      }
+      func publish(_ version: Int64, _ role: [UInt8]) throws {
+        let key = TUFKey(ed25519: acme.verifyingKey)
+        let plain = TUFWriter.targets(version: version, expires: siege.image.expires, targets: [siege.goodTarget])
+        var members = plain.json.object ?? [:]
+        members["delegations"] = [
+          "keys": [key.keyID: key.json],
+          "roles": [
+            [
+              "name": "acme", "keyids": [.string(key.keyID)], "threshold": 1, "terminating": true,
+              "paths": ["models/evil/*/*"],
+            ]
+          ],
+        ]
+        let top = try siege.sign(.object(members), siege.image.targetsKey)
+        let snapshot = try TUFWriter.snapshot(
+          version: version, expires: siege.image.expires,
+          files: [
+            "targets.json": TUFFileMeta(of: TUFDocument(parsing: top, as: .targets)),
+            "acme.json": TUFFileMeta(of: TUFDocument(parsing: role, as: .targets)),
+          ]
+        ).signed(by: [siege.image.snapshotKey])
+        siege.image.version = version
+        let timestamp = try siege.image.timestamp(version, of: snapshot)
+        siege.hub.state.withLock { state in
+          state.files["\(version).targets.json"] = top
+          state.files["\(version).acme.json"] = role
+          state.files["\(version).snapshot.json"] = snapshot
+          state.files["timestamp.json"] = timestamp
+          state.timestampVersion = Int(version)
+        }
+      }
+      try publish(2, delegated(2, [siege.evil], by: acme))
+      siege.forge("director", try siege.director([siege.goodTarget, siege.evil], version: 2).files())
+      let both = ["evil:1", "tiny:2"]
+      #expect(try await siege.strike(leaving: both) == [])
+      let installed = try #require(await siege.box.registry.installed().first { $0.name.description == "evil" })
+      #expect(installed.signers == [TUFKey(ed25519: acme.verifyingKey).keyID])
+      // Expired, forged, gone: it stays.
+      try publish(3, delegated(3, [siege.evil], expires: 1_700_000_000, by: acme))
+      #expect(try await siege.strike(leaving: both) == ["freeze image/delegated"])
+      try publish(4, delegated(4, [siege.evil], by: SigningKey.generate()))
+      #expect(try await siege.strike(leaving: both) == ["bad-signature image/delegated"])
+      try publish(5, delegated(5, [siege.evil], by: acme))
+      siege.forge("metadata/5.acme.json", .gone)
+      #expect(try await siege.strike(leaving: both) == ["withheld image/delegated"])
+      siege.forge("metadata/5.acme.json", nil)
+      #expect(try await siege.strike(leaving: both) == [])
+      // Withdrawn by who published it: it goes, and the director's clinging to it is on record.
+      try publish(6, delegated(6, [], by: acme))
+      #expect(try await siege.strike() == ["foreign-image director/targets"])
+    }
   }
 }

@@ -223,6 +223,21 @@ def test_a_rollback_needs_a_signature_and_gets_one(programs, own):
     assert [r["rollbackFrom"] for r in log if r.get("event") == "activated" and "rollbackFrom" in r] == ["2.0.0"]
 
 
+def test_a_director_is_plain_tuf(own, tmp_path):
+    """python-tuf's own client reads what a hub signs for a box, root, timestamp, snapshot and targets."""
+    from test_tuf_peer import ngclient
+    folder = tmp_path / "served"
+    folder.mkdir()
+    director = own.hub.state / "repo" / "director"
+    for file in [*director.glob("*.root.json"), *(director / own.device).iterdir()]:
+        (folder / file.name).write_bytes(file.read_bytes())
+    client = ngclient(folder, tmp_path / "state", folder / "1.root.json")
+    (path, target), = Thief(own.hub).honest().items()
+    found = client.get_targetinfo(path)
+    assert found.length == target["length"] and found.hashes == target["hashes"]
+    assert found.unrecognized_fields["custom"] == target["custom"]
+
+
 def test_a_repository_of_before_there_were_directors_is_told_what_to_do(programs, tmp_path):
     hub = begun(programs, tmp_path)
     box = Box(programs, tmp_path / "b")

@@ -34,7 +34,10 @@ extension Intake {
       } catch let error as TUFError {
         guard let ledger else { throw error }
         answers.unclear.insert(path)
-        if let report = AttackReport(error, in: .image) { try await ledger.record(report) }
+        if let report = AttackReport(error, in: .image) {
+          // The top-level roles are trusted by now.
+          try await ledger.record(AttackReport(report.attack, role: "image/delegated", reason: report.reason))
+        }
         let message = "\(error)"
         if !failures.contains(where: { $0.message == message }) {
           failures.append(Failure(model: "", message: message))
