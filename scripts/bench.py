@@ -3,6 +3,7 @@
 Every speed stands beside the same llama-server called without the agent, in the same run on the same machine.
 """
 
+import concurrent.futures
 import glob
 import http.client
 import json
@@ -17,7 +18,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from box import MODEL, Box, Hub, Programs, wait_for  # noqa: E402
+from box import MODEL, Box, Hub, Programs, free_port, wait_for  # noqa: E402
 
 ROUNDS = int(os.environ.get("ROUNDS", "40"))
 
@@ -139,6 +140,29 @@ def memory(box):
     emit("agent.idle_proportional", values["Pss"], "MiB")
 
 
+def site(programs, hub, home, count=10):
+    """How many copies of a model's chunks the hub sends to boxes of one site that enrol and sync at the same time."""
+    boxes = [Box(programs, home / f"s{n}", name=f"site-{n}").start() for n in range(count)]
+    try:
+        ports = [free_port() for _ in boxes]
+        neighbours = [{"name": box.name, "address": f"127.0.0.1:{port}", "key": box.json("site")["key"]}
+                      for box, port in zip(boxes, ports)]
+        for box, port in zip(boxes, ports):
+            box.daemon.stop()
+            box.settings["site"] = {"listen": f"127.0.0.1:{port}", "neighbours": neighbours, "maxConnections": 512}
+            box.write_config()
+            box.start()
+        tokens = [hub.token() for _ in boxes]
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            list(pool.map(lambda pair: pair[0].skerry("enroll", pair[1]), zip(boxes, tokens)))
+            list(pool.map(lambda box: box.skerry("sync"), boxes))
+        copies = sum(box.json("site")["hubBytes"] for box in boxes) / boxes[0].blob().stat().st_size
+        emit(f"site.copies_from_the_hub_for_{count}_boxes", copies, "copies", count, copies / count)
+    finally:
+        for box in boxes:
+            box.daemon.kill()
+
+
 def main():
     programs = Programs.from_environment()
     home = pathlib.Path(tempfile.mkdtemp(prefix="skerry-bench-"))
@@ -152,6 +176,7 @@ def main():
         box.skerry("run", MODEL, "Hello")
         served(box, token)
         cold_start(programs, box, token)
+        site(programs, hub, home)
         hub.daemon.stop()
         box.daemon.stop()
         box.start()

@@ -77,6 +77,39 @@ import Web
     await fixture.stop()
   }
 
+  @Test func withoutAHubOnlyWhatWasActiveIsMended() async throws {
+    let (manifest, bytes, trusted) = try await published()
+    let hub = CountingHub(publisher)
+    let fixture = try await SiteFixture(2)
+    _ = try await fixture.sync(hub, trusted)
+    let box = fixture.boxes[0]
+    let mender = SiteMender(registry: box.registry, site: box.site)
+    #expect(await box.registry.mendable().isEmpty)
+    // Another model is signed and half here: it stays as it is.
+    let next = try publisher.publish(ggufFile(seed: 8, weights: 200_000), name: "next")
+    publisher.set(.goneAfter(1))
+    _ = try? await box.sync(hub, try await publisher.trusted())
+    publisher.set(.none)
+
+    try box.files.flip(manifest.sha256, at: 700_000)
+    #expect(try await box.registry.verify("tiny") == false)
+    #expect(await box.registry.mendable().map(\.manifest) == [manifest])
+    await mender.begin(hub: "hub")
+    await mender.finish()
+    #expect(await box.registry.mendable().isEmpty)
+    try await check(fixture, manifest, bytes)
+    #expect(box.files.events().suffix(2) == ["digest_mismatch", "mended"])
+    #expect(await box.registry.installed().first { $0.manifest == next }?.state == .fetching)
+
+    // A file that is gone, and nobody who has it.
+    try DurableFile.remove(box.files.blob(manifest.sha256))
+    await fixture.boxes[1].site.stop()
+    await mender.begin(hub: "hub")
+    await mender.finish()
+    #expect(await box.registry.mendable().map(\.manifest) == [manifest])
+    await fixture.stop()
+  }
+
   @Test(arguments: ["noise", "another chunk", "too long", "empty", "index"])
   func aLiarCostsARetryAndNeverAWrongByte(_ lie: String) async throws {
     let (manifest, bytes, trusted) = try await published()

@@ -9,7 +9,7 @@ import ssl
 import sys
 
 import pytest
-from box import Box, Hub, free_port, wait_for
+from box import Box, Hub, flip_bit, free_port, wait_for
 from site_peers import Hanging, Liar, Line, write_key
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Peers"))
@@ -145,6 +145,19 @@ def test_one_is_killed_one_lies_one_hangs_one_is_a_stranger(site):
     assert holds(killed, digest)
     print(f"the killed one afterwards: {site.line.down - before} bytes over the line")
     assert site.line.down - before < size * 0.03
+
+
+def test_without_the_hub_a_neighbour_mends(site):
+    box, digest = site.boxes[2], hashlib.sha256((site.home / "first.gguf").read_bytes()).hexdigest()
+    site.hub.daemon.stop()
+    try:
+        flip_bit(box.state / "registry" / "blobs" / "sha256" / digest, 5_000_000)
+        assert box.skerry("model", "verify", "first", check=False).returncode != 0
+        assert box.skerry("sync", check=False).returncode == 69
+        wait_for("a neighbour mended it", lambda: holds(box, digest), 30)
+        wait_for("it is active", lambda: all(m["state"] == "active" for m in box.status()["models"]), 10)
+    finally:
+        site.hub.start()
 
 
 def test_a_listener_says_nothing_to_strangers(site):

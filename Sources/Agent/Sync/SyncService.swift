@@ -66,6 +66,7 @@ public actor SyncService {
   let tables: SyncTables
   let http: HTTPClient
   let site: SiteService?
+  private let mender: SiteMender?
 
   private var machine: SyncMachine
   private(set) var enrolment: Enrolment?
@@ -111,6 +112,7 @@ public actor SyncService {
     self.log = log
     self.http = http
     self.site = site
+    mender = site.map { SiteMender(registry: registry, site: $0) }
     tables = SyncTables(database: database)
     machine = SyncMachine(probeSeconds: configuration.probeSeconds, intervalSeconds: configuration.intervalSeconds)
     enrolment = try Enrolment.load(from: configuration.stateDirectory)
@@ -133,6 +135,7 @@ public actor SyncService {
     isStopped = true
     for task in [probe, schedule, network, current] { task?.cancel() }
     await current?.value
+    await mender?.end()
     answer(waiters.keys.sorted(), .failure(SyncError.stopped))
   }
 
@@ -176,6 +179,7 @@ public actor SyncService {
       let reached = await TCPProbe.reaches(address, within: .seconds(patience))
       guard !Task.isCancelled else { return }
       await self?.feed(reached ? .probeSucceeded : .probeFailed)
+      if !reached { await self?.mendMeanwhile() }
     }
   }
 
@@ -217,8 +221,15 @@ public actor SyncService {
     current = Task { await self.sync() }
   }
 
+  /// The hub is out of reach, or no help; neighbours may be, with what is damaged.
+  private func mendMeanwhile() async {
+    guard let hub = enrolment?.hub, !machine.isSyncing, !isStopped else { return }
+    await mender?.begin(hub: hub)
+  }
+
   private func sync() async {
     let number = runs
+    await mender?.end()
     lastAttempt = surroundings.clock.now()
     let result: Result<SyncOutcome, any Error>
     do {
@@ -307,6 +318,7 @@ public actor SyncService {
     }
     answer(answered.sorted(), result)
     feed(.syncFinished(event))
+    if case .failure = result { await mendMeanwhile() }
   }
 
   private func succeeded(_ outcome: SyncOutcome) async {
