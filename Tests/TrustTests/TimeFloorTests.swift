@@ -38,6 +38,13 @@ struct TimeFloorTests {
     #expect(floor.judge(wall: Self.now + 100 * 365 * Self.day, uptime: 5).doubt == nil)
   }
 
+  @Test func withoutAStatementWhatWasSignedOfflineMeasuresWhatIsAbsurd() {
+    let (floor, horizon) = (TimeFloor(), Self.now + 400 * Self.day)
+    #expect(floor.judge(wall: horizon + TimeFloor.absurd, uptime: 5, horizon: horizon).doubt == nil)
+    let judged = floor.judge(wall: horizon + TimeFloor.absurd + 1, uptime: 5, horizon: horizon)
+    #expect(judged.doubt == .ahead && judged.time == TimeFloor.earliest + 5)
+  }
+
   @Test func aStatementRaisesTheFloorAndUptimeCarriesItOn() {
     var floor = TimeFloor()
     let who = [authority([online])]

@@ -145,7 +145,9 @@ public final class TrustedClock: Sendable {
 
   private static func judge(_ state: inout State, _ reading: Reading) -> ClockJudgement {
     count(&state.kept, reading)
-    let judged = state.kept.floor.judge(wall: reading.wall, uptime: state.kept.uptime, previous: state.doubt)
+    let judged = state.kept.floor.judge(
+      wall: reading.wall, uptime: state.kept.uptime, horizon: state.authorities.isEmpty ? nil : state.horizon,
+      previous: state.doubt)
     state.doubt = judged.doubt
     return judged
   }

@@ -22,16 +22,18 @@ extension TimeFloor {
   /// Judges the wall clock at this uptime.
   ///
   /// `previous` is the doubt so far: a clock that lagged must come closer than half the tolerance before it is believed
-  /// again, so that one at the edge does not change its standing every second. Before the first statement nothing is too
-  /// far ahead: there is nothing to measure from.
-  public func judge(wall: Int64, uptime: Int64, previous: ClockDoubt? = nil) -> ClockJudgement {
+  /// again, so that one at the edge does not change its standing every second. `horizon` is what there is to measure
+  /// from while there is no statement, see `horizon(_:)`; without either nothing is too far ahead.
+  public func judge(
+    wall: Int64, uptime: Int64, horizon: Int64? = nil, previous: ClockDoubt? = nil
+  ) -> ClockJudgement {
     let floor = time(at: uptime)
     func judged(_ time: Int64, _ doubt: ClockDoubt?) -> ClockJudgement {
       ClockJudgement(time: time, wall: wall, floor: floor, doubt: doubt)
     }
     let allowed = previous == .behind ? TimeFloor.tolerance / 2 : TimeFloor.tolerance
     if wall < floor - allowed { return judged(floor, .behind) }
-    if highest != nil, wall > floor + TimeFloor.absurd { return judged(floor, .ahead) }
+    if let latest = highest == nil ? horizon : floor, wall > latest + TimeFloor.absurd { return judged(floor, .ahead) }
     // A clock that lags within the tolerance is right enough, but it is not earlier than the floor.
     return judged(max(wall, floor), nil)
   }
