@@ -3,7 +3,9 @@
 import atexit
 import glob
 import pathlib
+import shutil
 import subprocess
+import tempfile
 import time
 
 LIBRARY = (glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1") or [None])[0]
@@ -31,6 +33,31 @@ def shared():
     return _shared
 
 
+# The library adds its offset to every timer, those of the monotonic clock included: a sleep of a second would take
+# years. This hands timers to the kernel as they are.
+TIMERS = """
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+extern "C" int timerfd_settime(int fd, int flags, const struct itimerspec *value, struct itimerspec *old) {
+  return syscall(SYS_timerfd_settime, fd, flags, value, old);
+}
+"""
+_timers = None
+
+
+def timers():
+    """The path of a small library with the true timerfd_settime."""
+    global _timers
+    if _timers is None:
+        home = pathlib.Path(tempfile.mkdtemp(prefix="skerry-timers-"))
+        atexit.register(shutil.rmtree, home, ignore_errors=True)
+        (home / "timers.cc").write_text(TIMERS)
+        subprocess.run(["g++", "-shared", "-fPIC", "-o", home / "timers.so", home / "timers.cc"], check=True)
+        _timers = str(home / "timers.so")
+    return _timers
+
+
 class FakeClock:
     """A wall clock in a file: programs that were started with `environment` follow it at once."""
 
@@ -38,7 +65,7 @@ class FakeClock:
         self.path = pathlib.Path(path)
         self.set(offset)
         self.environment = {
-            "LD_PRELOAD": LIBRARY, "FAKETIME_TIMESTAMP_FILE": str(self.path), "FAKETIME_NO_CACHE": "1",
+            "LD_PRELOAD": f"{timers()} {LIBRARY}", "FAKETIME_TIMESTAMP_FILE": str(self.path), "FAKETIME_NO_CACHE": "1",
             "FAKETIME_SHARED": shared(), "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",
         }

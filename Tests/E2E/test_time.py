@@ -22,6 +22,7 @@ import time
 
 import pytest
 from box import MODEL, Box, Daemon, Failed, Hub, Programs, call, free_port, wait_for
+from conftest import enrolled
 from faketime import LIBRARY, FakeClock
 from tuf_craft import DAY, Key, Owners
 
@@ -42,7 +43,7 @@ class Case:
     """One box: how long it was away, what its clock shows when it comes back, and what the hub then has for it."""
     days: int
     clock: str  # right, 1970, ahead, back
-    expired: str = ""  # the role that has expired at the hub
+    expired: str = ""  # the role that has expired at the hub; the director's as director/ROLE
     missed: int = 0  # root rotations
     fleet: str = "plain"  # plain, grace (10 days), stale (20 days)
     newKey: bool = False  # the hub's online key was replaced
@@ -59,6 +60,7 @@ class Case:
 CLOCKS = ("right", "1970", "ahead", "back")
 CASES = [Case(days, clock) for days in (0, 1, 6, 8, 30, 91, 200, 366, 400) for clock in CLOCKS]
 CASES += [Case(days, clock, expired=role) for role in ROLES for days in (3, 30, 100, 366, 400) for clock in CLOCKS]
+CASES += [Case(days, clock, expired=f"director/{role}") for role in ROLES for days in (60, 400) for clock in CLOCKS]
 CASES += [Case(days, clock, missed=missed) for missed in (1, 2, 3, 7, 20, 50) for days in (0, 120, 400) for clock in CLOCKS]
 CASES += [Case(days, clock, missed=1, newKey=True) for days in (1, 200) for clock in CLOCKS]
 CASES += [Case(60, clock, expired=role, fleet="grace", late=late)
@@ -84,17 +86,34 @@ class Template:
         hub.add_model(weights[1], version="2.0.0")
         self.port, self.url = hub.port, hub.url
         secret = hub.passphrase.read_text().strip().encode()
-        self.keys = (Key.load(hub.keys / "root.key", secret), Key.load(hub.keys / "targets.key", secret),
+        self.keys = (Key.load(next(hub.keys.glob("root*")), secret), Key.load(next(hub.keys.glob("targets*")), secret),
                      Key.load(hub.state / "keys" / "online.key"))
-        # A box under each policy; the plain one keeps the first root.
-        self.fleets = {"plain": (box.home / "lib", hub.state, self.owners())}
         hub.daemon.stop()
-        shutil.copytree(hub.state, self.home / "first")
+        self.device = json.loads((box.state / "enrolment.json").read_text())["deviceID"]
+        first, second = self.home / "first", hub.state
+        shutil.copytree(second, first)
+        hub.start()
+        hub.publish()
+        hub.daemon.stop()
+        # What the director says to the box now, signed once, for the cases that sign it again with another expiry.
+        scratch = self.home / "scratch"
+        shutil.copytree(second, scratch)
+        serving = Serving(self, scratch, self.port, self.home / "scratch.clock")
+        other = Box(programs, self.home / "b-scratch", settings=SETTINGS)
+        shutil.copytree(box.state, other.state)
+        other.start()
+        other.skerry("sync")
+        other.daemon.stop()
+        serving.stop()
+        self.said = scratch / "repo/director" / self.device
+        # A box under each policy; the plain one keeps the first root.
+        self.fleets = {"plain": (box.state, second, self.owners())}
         for fleet, policy in (("grace", {"graceSeconds": 10 * DAY}), ("stale", {"staleSeconds": 20 * DAY})):
             state = self.home / f"hub-{fleet}"
-            shutil.copytree(self.home / "first", state)
+            shutil.copytree(first, state)
             owners = self.owners()
             owners.rotate(state / "repo/metadata", 1, self.start + LIFE["root"] * DAY, policy)
+            root = (state / "repo/metadata/2.root.json").read_bytes()
             owners.renew(state / "repo/metadata", 1, {r: self.start + LIFE[r] * DAY for r in ROLES})
             serving = Serving(self, state, self.port, self.home / f"{fleet}-hub.clock")
             other = Box(programs, self.home / f"b-{fleet}", settings=SETTINGS)
@@ -104,27 +123,13 @@ class Template:
             assert policy.items() <= json.loads((other.state / "registry/tuf/root.json").read_text())["signed"]["skerry"].items()
             other.daemon.stop()
             serving.stop()
-            self.fleets[fleet] = (other.state, state, owners)
-        hub.start()
-        hub.publish()
-        hub.daemon.stop()
-        for fleet in ("grace", "stale"):
-            self.add_second(hub.state, self.fleets[fleet])
+            newer = self.home / f"hub-{fleet}-2"
+            shutil.copytree(second, newer)
+            (newer / "repo/metadata/2.root.json").write_bytes(root)
+            self.fleets[fleet] = (other.state, newer, owners)
 
     def owners(self):
         return Owners(*self.keys)
-
-    def add_second(self, newer, fleet):
-        """The second model's chunks and its place in the targets."""
-        _, state, owners = fleet
-        for folder in ("chunks", "indexes", "verified"):
-            shutil.copytree(newer / "repo" / folder, state / "repo" / folder, dirs_exist_ok=True)
-        listed = max((newer / "repo/metadata").glob("*.targets.json"), key=lambda p: int(p.name.split(".")[0]))
-        ours = max((state / "repo/metadata").glob("*.targets.json"), key=lambda p: int(p.name.split(".")[0]))
-        value = json.loads(ours.read_text())
-        value["signed"]["targets"] = json.loads(listed.read_text())["signed"]["targets"]
-        ours.write_text(json.dumps(value))
-        owners.renew(state / "repo/metadata", 1, {r: self.start + LIFE[r] * DAY for r in ROLES})
 
 
 # It syncs when it is told to, so that a case knows when.
@@ -171,7 +176,7 @@ class Trial:
     def __init__(self, template, case, home):
         self.template, self.case, self.home = template, case, home
         state, self.hub_from, owners = template.fleets[case.fleet]
-        self.owners = Owners(owners.root, owners.targets, owners.online)
+        self.owners = owners.copy()
         self.port = free_port()
         self.clock = FakeClock(home / "box.clock")
         self.box = Box(template.programs, home / "b", settings=SETTINGS, environment=self.clock.environment)
@@ -179,6 +184,7 @@ class Trial:
         path = self.box.state / "enrolment.json"
         path.write_text(path.read_text().replace(f":{template.port}", f":{self.port}"))
         self.metadata = home / "hub" / "repo" / "metadata"
+        self.director = home / "hub" / "repo" / "director"
         self.hub = None
         # The true time at which the box comes back, as an offset to the real clock.
         self.away = case.days * DAY
@@ -247,8 +253,8 @@ class Trial:
         assert status["clock"]["doubt"] == doubt, status["clock"]
         reckoned = status["clock"]["time"] - self.template.start
         assert abs(reckoned - days * DAY) < 3600, f"reckons with {reckoned / DAY} days"
-        expired = sorted(r for r in ROLES if days > LIFE[r])
-        refused = case.fleet == "stale" and days > LIFE["timestamp"] + 20
+        expired = sorted(r for r in ROLES if days >= LIFE[r])
+        refused = case.fleet == "stale" and days >= LIFE["timestamp"] + 20
         assert [r for r in status["freshness"]["expired"] if "/" not in r] == expired
         assert status["freshness"]["state"] == ("refused" if refused else "stale" if expired else "fresh")
         assert self.versions() == {"1.0.0": "active"}
@@ -287,16 +293,27 @@ class Trial:
         case, now = self.case, int(time.time()) + self.away
         shutil.copytree(self.hub_from, self.home / "hub")
         expires = {"root": now + 300 * DAY, "targets": now + 80 * DAY, "snapshot": now + 80 * DAY, "timestamp": now + 6 * DAY}
-        if case.expired:
-            expires[case.expired] = now - case.late * DAY
+        over = now - case.late * DAY
+        if case.expired in ROLES:
+            expires[case.expired] = over
         key = None
         if case.newKey:
             key = Key.new()
             self.write_online(key)
         if case.missed or case.expired or case.days + 80 > LIFE["root"]:
             self.owners.rotate(self.metadata, max(case.missed, 1), expires["root"], keys=key)
+            self.owners.rotate_director(self.director, over if case.expired == "director/root" else now + 300 * DAY)
         self.owners.renew(self.metadata, 10, expires, signed_at=now)
-        return 0 if case.expired in ("snapshot", "timestamp") else self.away
+        # The hub signs again what has half of its life behind it. One that has let something expire is a hub whose clock
+        # stands, or somebody who kept its files.
+        signs = {"timestamp": 4, "snapshot": 46, "director/timestamp": 4, "director/snapshot": 46, "director/targets": 46}
+        if case.expired.startswith("director/") and case.expired in signs:
+            folder = self.director / self.template.device
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(self.template.said, folder)
+            theirs = {**expires, case.expired.split("/")[1]: over}
+            self.owners.renew(folder, 10, theirs, signed_at=now, targets_key=self.owners.online)
+        return self.away - (case.late + signs[case.expired]) * DAY if case.expired in signs else self.away
 
     def write_online(self, key):
         from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -315,9 +332,11 @@ class Trial:
         done = self.sync()
         grace = case.fleet == "grace" and case.late < 10
         if case.expired and not grace:
-            assert done["event"] == "error" and "expired" in done["error"]["message"], done
+            said = done["error"]["message"] if done["event"] == "error" else str(done["outcome"]["failures"])
+            assert "expired" in said, done
             assert self.versions() == {"1.0.0": "active"}, "something came in on expired metadata"
-            assert {a["attack"] for a in self.records("attack")} == {"freeze"}
+            role = case.expired if "/" in case.expired else f"image/{case.expired}"
+            assert {(a["attack"], a["role"]) for a in self.records("attack")} == {("freeze", role)}
         else:
             assert done["event"] == "done" and done["outcome"]["failures"] == [], done
             assert done["outcome"]["activated"] == [f"{MODEL}:2.0.0"], done
@@ -336,6 +355,7 @@ class Trial:
         self.clock.set(self.away)
         if case.expired:
             self.owners.rotate(self.metadata, 1, now + 300 * DAY)
+            self.owners.rotate_director(self.director, now + 300 * DAY)
             self.owners.renew(self.metadata, 10, {r: now + 5 * DAY for r in ROLES}, signed_at=now)
             self.serve(self.away)
         done = self.sync()
@@ -402,3 +422,25 @@ def test_time(results, case):
 
 def test_the_matrix_is_large_enough():
     assert len(set(CASES)) == len(CASES) >= 200
+
+
+def test_a_real_engine_answers_whatever_the_clock_shows(programs, hub, tmp_path):
+    clock = FakeClock(tmp_path / "clock")
+    box = enrolled(programs, hub, tmp_path / "b", settings=SETTINGS, environment=clock.environment)
+    try:
+        app = box.token("app", "chat")
+        for offset in (0, 400 * DAY, 3 * DAY - int(time.time()), TEN_YEARS):
+            clock.set(offset)
+            status, _, body = box.request("POST", "/v1/chat/completions", ASK, app)
+            assert status == 200 and json.loads(body)["choices"], body
+        assert box.status()["clock"]["doubt"] == "ahead"
+        shown = box.skerry("status").stdout
+        assert "NOT BELIEVED" in shown and "set the clock" in shown
+        box.skerry("model", "unload", MODEL)
+        assert box.request("POST", "/v1/chat/completions", ASK, app)[0] == 200, "an engine starts under a wrong clock too"
+        exported = tmp_path / "log.jsonl"
+        box.skerry("audit", "export", "--output", exported)
+        assert call([programs.skerry, "audit", "verify", exported]).returncode == 0
+    finally:
+        print(box.daemon.tail(40))
+        box.daemon.kill()

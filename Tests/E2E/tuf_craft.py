@@ -46,8 +46,13 @@ def signed(value, *keys):
 class Owners:
     """Who holds the keys of a repository that lies in a folder of metadata."""
 
-    def __init__(self, root, targets, online):
+    def __init__(self, root, targets, online, director=None):
         self.root, self.targets, self.online = root, targets, online
+        # The root key that the director's newest root lists: it is the image root's key of that day.
+        self.director = director or root
+
+    def copy(self):
+        return Owners(self.root, self.targets, self.online, self.director)
 
     def rotate(self, folder, count, expires, policy=None, keys=None):
         """`count` more roots. Every one has a new root key, and all but the last give the online roles to a key that is
@@ -72,7 +77,21 @@ class Owners:
         if keys is not None:
             self.online = keys
 
-    def renew(self, folder, bump, expires, signed_at=None):
+    def rotate_director(self, folder, expires):
+        """The director's next root: the image root's key of now, and the hub's for what it signs."""
+        folder = pathlib.Path(folder)
+        version = max(int(p.name.split(".")[0]) for p in folder.glob("*.root.json"))
+        old = json.loads((folder / f"{version}.root.json").read_text())["signed"]
+        named = {"root": self.root, "targets": self.online, "snapshot": self.online, "timestamp": self.online}
+        value = {
+            **old, "version": version + 1, "expires": moment(expires), "keys": {k.id: k.json for k in named.values()},
+            "roles": {role: {"keyids": [k.id], "threshold": 1} for role, k in named.items()},
+        }
+        signers = {k.id: k for k in (self.director, self.root)}
+        (folder / f"{version + 1}.root.json").write_bytes(signed(value, *signers.values()))
+        self.director = self.root
+
+    def renew(self, folder, bump, expires, signed_at=None, targets_key=None):
         """Signs targets, snapshot and timestamp again, `bump` versions on, each with its own expiry."""
         folder = pathlib.Path(folder)
 
@@ -87,7 +106,7 @@ class Owners:
             return {**value, "version": value["version"] + bump, "expires": moment(expires[role])}
 
         targets = next_of(newest("targets"), "targets")
-        data = signed(targets, self.targets)
+        data = signed(targets, targets_key or self.targets)
         (folder / f"{targets['version']}.targets.json").write_bytes(data)
         snapshot = next_of(newest("snapshot"), "snapshot")
         snapshot["meta"] = {**snapshot["meta"], "targets.json": meta(targets, data)}
@@ -95,7 +114,10 @@ class Owners:
         (folder / f"{snapshot['version']}.snapshot.json").write_bytes(data)
         timestamp = next_of(folder / "timestamp.json", "timestamp")
         timestamp["meta"] = {"snapshot.json": meta(snapshot, data)}
-        timestamp.pop("skerry", None)
+        # A box's id stands in the same member, in what a director signs.
+        bound = {k: v for k, v in timestamp.pop("skerry", {}).items() if k != "signedAt"}
         if signed_at is not None:
-            timestamp["skerry"] = {"signedAt": moment(signed_at)}
+            bound["signedAt"] = moment(signed_at)
+        if bound:
+            timestamp["skerry"] = bound
         (folder / "timestamp.json").write_bytes(signed(timestamp, self.online))

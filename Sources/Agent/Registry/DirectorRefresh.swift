@@ -60,6 +60,15 @@ struct DirectorRefresh: Sendable {
     }
   }
 
+  /// The newest root that the source has, verified in sequence and anchored; nothing is kept.
+  func newestRoot(from source: any FleetSource) async throws -> TUFRoot? {
+    guard try await registry.directorState() != nil else { return nil }
+    let (local, roots) = try await roots(from: source)
+    var chain = try TrustedMetadata(trustedRoot: local.root)
+    while let next = roots["\(chain.rootVersion + 1).root.json"] { try chain.updateRoot(next) }
+    return chain.root
+  }
+
   /// Fetches the roots that are new here, all of them before one is kept: the newest must be anchored.
   private func roots(from source: any FleetSource) async throws -> (TUFLocalState, [String: [UInt8]]) {
     let limits = DirectorRefresh.limits

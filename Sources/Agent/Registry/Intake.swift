@@ -139,6 +139,7 @@ struct Intake: Sendable {
       }
       await registry.setDirector(director)
       try await noteRecovery(from: before, to: director, in: .director, ledger)
+      try await named(.director, ledger) { try await admitDirectorTime(director, image: image, ledger) }
       guard let targets = director.targetsMetadata else { throw TUFError.outOfOrder("no targets") }
       round.statement = try await named(.director, ledger) { try DirectorStatement(targets) }
       round.grace += director.expired(at: graceStart(nil)).map { "director/\($0)" }
@@ -158,18 +159,33 @@ struct Intake: Sendable {
     guard let local = try await registry.metadataState() else { throw SyncError.notEnrolled }
     let before = await registry.trusted
     let trusted = try await named(.image, ledger) {
-      try await TUFWorkflow.refresh(
-        local: local, time: { root in try await startTime(root: root, ledger) },
-        fetch: { file, limit in try await source.imageMetadata(file, limit: limit) },
-        persist: { file, bytes in
-          if let bytes { try check(file, bytes, local) }
-          try await registry.persistMetadata(file, bytes)
-        })
+      do {
+        return try await refreshImage(local, from: source, director: nil, ledger)
+      } catch let error as TUFError {
+        // Over by a time that the director's next root may take back: what a stolen key said must not keep the box from
+        // the root that takes the key away.
+        guard case .expired = error, let newer = try await revoked(from: source) else { throw error }
+        return try await refreshImage(local, from: source, director: newer, ledger)
+      }
     }
     await registry.setTrusted(trusted)
     try await registry.pruneDelegated(trusted)
     try await noteRecovery(from: before, to: trusted, in: .image, ledger)
     return trusted
+  }
+
+  /// `director` is the director's newest root where it is newer than the trusted one.
+  private func refreshImage(
+    _ local: TUFLocalState, from source: any FleetSource, director: TUFRoot?, _ ledger: AttackLedger
+  ) async throws -> TrustedMetadata {
+    try await TUFWorkflow.refresh(
+      local: try await registry.metadataState() ?? local,
+      time: { root in try await startTime(root: root, director: director, ledger) },
+      fetch: { file, limit in try await source.imageMetadata(file, limit: limit) },
+      persist: { file, bytes in
+        if let bytes { try check(file, bytes, local) }
+        try await registry.persistMetadata(file, bytes)
+      })
   }
 
   /// The last look before a trusted file of the image repository is kept: it is none of a director's, and it leaps not.

@@ -20,12 +20,41 @@ extension Intake {
   }
 
   /// The time of the whole run, once the root is the newest: what it takes away counts no longer, and its grace is taken
-  /// off what expiries are held against.
-  func startTime(root: TUFRoot, _ ledger: AttackLedger) async throws -> Date {
+  /// off what expiries are held against. `director` is a newer root of the director's than the trusted one.
+  func startTime(root: TUFRoot, director: TUFRoot?, _ ledger: AttackLedger) async throws -> Date {
     let targets = await registry.trusted?.targetsMetadata
-    try await settle(root: root, targets: targets)
+    try await settle(root: root, director: director, targets: targets)
     try await hearReply(last: false) { try await ledger.record($0) }
     return graceStart(root)
+  }
+
+  /// The director's newest root, when it takes away keys whose word made it later than it can be told to be without them;
+  /// nil when it does not.
+  func revoked(from source: any FleetSource) async throws -> TUFRoot? {
+    guard let local = try await registry.metadataState() else { return nil }
+    let (before, image) = (clock.now(), try TrustedMetadata(trustedRoot: local.root))
+    let look = DirectorRefresh(registry: registry, device: device, image: image, started: .distantPast)
+    // What is wrong with it is found again, and told of, when the director's turn comes.
+    guard let newest = try? await look.newestRoot(from: source) else { return nil }
+    let targets = await registry.trusted?.targetsMetadata
+    try await settle(root: image.root, director: newest, targets: targets)
+    return clock.now() < before ? newest : nil
+  }
+
+  /// The same for what the director signs: its timestamp may show that it is later than the box knew.
+  func admitDirectorTime(_ director: TrustedMetadata, image: TrustedMetadata, _ ledger: AttackLedger) async throws {
+    try await settle(root: image.root, director: director.root, targets: image.targetsMetadata)
+    if let timestamp = director.timestamp,
+      case .implausible? = try learn(timestamp, signers: director.signers(of: "timestamp"), root: director.root)
+    {
+      try await ledger.record(
+        AttackReport(
+          .clock, role: "director/timestamp", reason: "it claims to be signed after all that was signed offline"))
+    }
+    let past = graceStart(image.root)
+    if let role = director.expired(at: past).first, let since = director.expiries[role] {
+      throw TUFError.expired(role: role, since: since)
+    }
   }
 
   /// The time that expiries are held against: now, less the grace that a root signs.
@@ -62,10 +91,10 @@ extension Intake {
       "grace", "system", ["event": "installed", "expired": list(expired), "models": list(result.activated)])
   }
 
-  private func settle(root: TUFRoot, targets: TUFTargets?) async throws {
-    let director = await registry.director
+  private func settle(root: TUFRoot, director: TUFRoot? = nil, targets: TUFTargets?) async throws {
+    let trusted = await registry.director?.root
     let gone = try clock.settle(
-      roots: [root] + [director?.root].compactMap(\.self), offlineSigned: [targets?.document].compactMap(\.self))
+      roots: [root] + [director ?? trusted].compactMap(\.self), offlineSigned: [targets?.document].compactMap(\.self))
     guard !gone.isEmpty else { return }
     try await audit(
       "clock", "system",

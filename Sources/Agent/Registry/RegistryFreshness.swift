@@ -7,10 +7,12 @@ extension ModelRegistry {
     if let local = try directorMetadata.load() { setDirector(try TrustedMetadata.loadOffline(local)) }
   }
 
-  /// How old the trusted metadata is at this time, by what its root allows.
+  /// How old the trusted metadata of both repositories is at this time, by what the image root allows.
   func freshness(at now: Int64) -> Freshness {
     guard let trusted else { return Freshness(expires: [:], policy: RepositoryPolicy(), now: now) }
-    return Freshness(expires: trusted.expirySeconds, policy: RepositoryPolicy(trusted.root), now: now)
+    var expires = trusted.expirySeconds
+    for (role, end) in director?.expirySeconds ?? [:] { expires["director/\(role)"] = end }
+    return Freshness(expires: expires, policy: RepositoryPolicy(trusted.root), now: now)
   }
 
   /// Throws `RegistryError.stale` when the signed policy lets installed models answer no longer.

@@ -193,7 +193,8 @@ public actor Director {
     let timestamp = try signed(
       TUFWriter.timestamp(
         version: next(have.timestampVersion, old?.version ?? 0, seen.timestamp),
-        expires: now.addingTimeInterval(Director.timestampLifetime), snapshot: TUFFileMeta(of: snapshotFile)))
+        expires: now.addingTimeInterval(Director.timestampLifetime), snapshot: TUFFileMeta(of: snapshotFile),
+        signedAt: now))
     // The last word: a box must take it.
     _ = try trusted.updateTimestamp(timestamp, now: now)
     try trusted.updateSnapshot(snapshotFile.bytes, now: now)
