@@ -86,7 +86,7 @@ class Template:
         hub.add_model(weights[1], version="2.0.0")
         self.port, self.url = hub.port, hub.url
         secret = hub.passphrase.read_text().strip().encode()
-        self.keys = (Key.load(next(hub.keys.glob("root*")), secret), Key.load(next(hub.keys.glob("targets*")), secret),
+        self.keys = (Key.load(next(hub.keys.glob("root*.pem")), secret), Key.load(next(hub.keys.glob("targets*.pem")), secret),
                      Key.load(hub.state / "keys" / "online.key"))
         hub.daemon.stop()
         self.device = json.loads((box.state / "enrolment.json").read_text())["deviceID"]
@@ -140,9 +140,8 @@ class Serving:
     """A hub over a copied state."""
 
     def __init__(self, template, state, port, clock, offset=0):
-        for file in ("hub.json5",):
-            path = pathlib.Path(state) / file
-            path.write_text(path.read_text().replace(f":{template.port}", f":{port}"))
+        path = pathlib.Path(state) / "hub.json5"
+        path.write_text(path.read_text().replace(f":{template.port}", f":{port}"))
         self.port = port
         clock = FakeClock(clock, offset)
         self.daemon = Daemon("skerry-hub", [template.programs.hub, "serve", "--state", state],
@@ -429,15 +428,14 @@ def test_a_real_engine_answers_whatever_the_clock_shows(programs, hub, tmp_path)
     box = enrolled(programs, hub, tmp_path / "b", settings=SETTINGS, environment=clock.environment)
     try:
         app = box.token("app", "chat")
-        for offset in (0, 400 * DAY, 3 * DAY - int(time.time()), TEN_YEARS):
+        # The engine starts under a clock that is far ahead, and goes on under the others.
+        for offset in (TEN_YEARS, 3 * DAY - int(time.time()), 400 * DAY, TEN_YEARS):
             clock.set(offset)
             status, _, body = box.request("POST", "/v1/chat/completions", ASK, app)
             assert status == 200 and json.loads(body)["choices"], body
         assert box.status()["clock"]["doubt"] == "ahead"
         shown = box.skerry("status").stdout
         assert "NOT BELIEVED" in shown and "set the clock" in shown
-        box.skerry("model", "unload", MODEL)
-        assert box.request("POST", "/v1/chat/completions", ASK, app)[0] == 200, "an engine starts under a wrong clock too"
         exported = tmp_path / "log.jsonl"
         box.skerry("audit", "export", "--output", exported)
         assert call([programs.skerry, "audit", "verify", exported]).returncode == 0
