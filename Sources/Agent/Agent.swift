@@ -94,6 +94,8 @@ public final class Agent: Sendable {
         sandbox: { sandbox.state }, report: { try JSONValue(encoding: try await reporter.envelope()) }, clock: clock),
       identity: identity, database: database, registry: registry, log: log, http: hubClient, site: site)
     syncing.set(sync)
+    let bundles = try BundleService(
+      configuration: configuration, identity: identity, registry: registry, sync: sync, access: access, log: log)
 
     let counters = APICounters()
     let desk = InferenceDesk(
@@ -102,7 +104,8 @@ public final class Agent: Sendable {
       clock: clock, patience: configuration.limits.requestSeconds)
     let api = LocalAPI(
       configuration: configuration, name: name, access: access, registry: registry, inference: inference, sync: sync,
-      site: site, reporter: reporter, log: log, desk: desk, counters: counters, identity: identity, sandbox: sandbox,
+      site: site, bundles: bundles, reporter: reporter, log: log, desk: desk, counters: counters, identity: identity,
+      sandbox: sandbox,
       startedAt: startedAt, clock: clock)
     server = HTTPServer(Agent.serverConfiguration(configuration), handler: api.handler())
 
@@ -154,6 +157,7 @@ public final class Agent: Sendable {
     var made = HTTPServer.Configuration(listeners: listeners)
     made.errorResponse = { failure, target in LocalAPI.response(failure, target: target) }
     made.maxBody = configuration.limits.maxBodyBytes
+    made.allowance = LocalAPI.allowance
     made.maxConnections = configuration.limits.maxConnections
     made.maxInFlight = configuration.limits.maxInFlight
     made.requestDeadline = .seconds(configuration.limits.requestSeconds)

@@ -14,6 +14,7 @@ public struct AgentConfiguration: Sendable, Hashable {
   public var listen = Listen()
   public var engine = Engine()
   public var sync = Sync()
+  public var bundle = Bundle()
   public var log = Logging()
   public var limits = Limits()
   public var site = SiteConfiguration()
@@ -94,7 +95,7 @@ extension AgentConfiguration {
   init(_ document: JSONField) throws(JSONFieldError) {
     let top = try document.members([
       "name", "stateDirectory", "runtimeDirectory", "policyDirectory", "listen", "engine", "sync", "log", "limits",
-      "site",
+      "site", "bundle",
     ])
     if let field = top["name"], !field.isNull { name = try AgentConfiguration.boxName(field, orNull: true) }
     if let field = top["stateDirectory"] { stateDirectory = try AgentConfiguration.path(field) }
@@ -103,6 +104,7 @@ extension AgentConfiguration {
     if let field = top["listen"] { listen = try Listen(field) }
     if let field = top["engine"] { engine = try Engine(field) }
     if let field = top["sync"] { sync = try Sync(field) }
+    if let field = top["bundle"] { bundle = try Bundle(field) }
     if let field = top["log"] {
       let members = try field.members(["level"])
       if let level = members["level"] { log.level = try level.choice() }

@@ -97,6 +97,7 @@ extension AgentConfiguration {
       "sync": [
         "probeSeconds": .integer(Int64(sync.probeSeconds)), "intervalSeconds": .integer(Int64(sync.intervalSeconds)),
       ],
+      "bundle": bundle.effective,
       "log": ["level": .string(log.level.rawValue)],
       "limits": [
         "maxBodyBytes": .integer(Int64(limits.maxBodyBytes)),

@@ -23,13 +23,16 @@ public struct EnrollResponse: Codable, Hashable, Sendable {
   public var root: String
   /// The key the hub cosigns audit heads with, as a signed-note verifier key (`name+hash+base64`, cosignature/v1).
   public var witness: String
+  /// The hub's X25519 key that bundles for it are sealed to, 64 hexadecimal digits; an older hub has none.
+  public var sealTo: String?
   /// The hub's clock, seconds since 1970.
   public var hubTime: Int64
 
-  public init(deviceID: DeviceID, root: String, witness: String, hubTime: Int64) {
+  public init(deviceID: DeviceID, root: String, witness: String, sealTo: String? = nil, hubTime: Int64) {
     self.deviceID = deviceID
     self.root = root
     self.witness = witness
+    self.sealTo = sealTo
     self.hubTime = hubTime
   }
 }

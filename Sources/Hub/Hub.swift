@@ -29,11 +29,15 @@ public final class Hub: Sendable {
     DirectorRoutes(store: state.store, director: director).add(to: &router)
     AdminAPI(state: state, repository: repository, director: director, files: files, authentication: admins)
       .add(to: &router)
+    BundleRoutes(
+      state: state, maker: BundleMaker(state: state, director: director, files: files), authentication: admins
+    ).add(to: &router)
     Dashboard(state: state, repository: repository, authentication: admins).add(to: &router)
     var configuration = HTTPServer.Configuration(
       listeners: [.tcp(host: state.configuration.listenHost, port: state.configuration.listenPort)])
     configuration.tls = (state.tlsKeyPEM, state.tlsCertificatePEM)
     configuration.maxBody = AdminAPI.largestIndex
+    configuration.allowance = BundleRoutes.allowance
     // Before a signature is checked a body is held whole, at most 2 MiB of it: so many at once are affordable.
     configuration.maxInFlight = 64
     configuration.onError = { error, request in

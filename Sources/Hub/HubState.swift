@@ -13,6 +13,8 @@ public struct HubState: Sendable {
   /// Signs snapshot and timestamp metadata where the root delegates to it.
   public let onlineKey: SigningKey
   public let witness: WitnessIdentity
+  /// Opens what boxes seal to this hub in bundles.
+  public let sealKey: OpeningKey
   public let store: HubStore
 
   public var repositoryDirectory: String { directory + "/repo" }
@@ -41,6 +43,7 @@ public struct HubState: Sendable {
     try DurableFile.replace(directory + "/keys/tls.crt", with: Array(identity.certificatePEM.utf8))
     try DurableFile.replace(directory + "/keys/online.key", with: online.pem())
     try DurableFile.replace(directory + "/keys/witness.key", with: SigningKey.generate().pem())
+    try DurableFile.replace(directory + "/keys/seal.key", with: OpeningKey.generate().pem())
     let store = try HubStore(path: directory + "/hub.sqlite")
     defer { store.close() }
     let token = "ska_" + Base64.encodeURL(SecureRandom.bytes(32))
@@ -68,7 +71,20 @@ public struct HubState: Sendable {
     self.pin = pin
     onlineKey = try HubState.key(directory + "/keys/online.key")
     witness = WitnessIdentity(key: try HubState.key(directory + "/keys/witness.key"))
+    sealKey = try HubState.sealKey(directory + "/keys/seal.key")
     store = try HubStore(path: directory + "/hub.sqlite")
+  }
+
+  /// A hub of before there were bundles makes its key now; boxes hear of it in their first bundle.
+  private static func sealKey(_ path: String) throws -> OpeningKey {
+    guard let bytes = try DurableFile.read(path, limit: 1 << 16) else {
+      let key = OpeningKey.generate()
+      try DurableFile.replace(path, with: key.pem())
+      return key
+    }
+    do { return try OpeningKey(pem: bytes) } catch {
+      throw HubSetupError.badKey(path: path, reason: "it is no X25519 private key in PEM")
+    }
   }
 
   /// A new enrolment token. Throws `HubError` (not_published) while there is no root for boxes to trust.

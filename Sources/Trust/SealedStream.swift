@@ -12,6 +12,15 @@ public enum SealedStream {
     return UInt64(HPKE.encapsulatedLength) + plaintext + pieces * UInt64(HPKE.overhead)
   }
 
+  /// How many bytes a sealed body of this length holds; nil when no body has it.
+  public static func plaintextLength(of sealed: UInt64) -> UInt64? {
+    let (full, head) = (UInt64(pieceLength + HPKE.overhead), UInt64(HPKE.encapsulatedLength))
+    guard sealed >= head + UInt64(HPKE.overhead) else { return nil }
+    let pieces = (sealed - head + full - 1) / full
+    let plaintext = sealed - head - min(sealed - head, pieces * UInt64(HPKE.overhead))
+    return sealedLength(of: plaintext) == sealed ? plaintext : nil
+  }
+
   /// Takes plaintext in pieces of any size and hands out sealed bytes.
   public struct Sealer: Sendable {
     private var sender: HPKE.Sender

@@ -28,6 +28,8 @@ final class Exchange: @unchecked Sendable {
   // Touched on the connection's thread alone.
   var phase = Phase.head
   var received: UInt64 = 0
+  /// Bytes that the body may have.
+  var maxBody: UInt64 = 0
   /// Answered without a handler; what still comes is thrown away.
   var isRefused = false
   var connection: OpaquePointer?

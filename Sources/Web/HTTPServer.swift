@@ -31,6 +31,20 @@ public final class HTTPServer: Sendable {
     /// A connection that neither sends nor takes for so long is closed.
     public var idleTimeout: Duration = .seconds(60)
 
+    /// What a request may have beyond the others, by its method and target; nil: the bounds above hold. The handler must
+    /// take the body as it comes, and answer early when it does not want it.
+    public var allowance: @Sendable (_ method: String, _ target: String) -> Allowance? = { _, _ in nil }
+
+    public struct Allowance: Sendable {
+      public var maxBody: UInt64
+      public var requestDeadline: Duration
+
+      public init(maxBody: UInt64, requestDeadline: Duration) {
+        self.maxBody = maxBody
+        self.requestDeadline = requestDeadline
+      }
+    }
+
     /// Told of errors that no handler turned into an answer; the client learns only that there was one (500).
     public var onError: (@Sendable (any Error, HTTPRequest) -> Void)?
 

@@ -48,10 +48,14 @@ final class ServerCore: Sendable {
     watcher.headCame(exchange.descriptor)
     exchange.phase = .body
     let headers = fields(of: connection)
+    let allowance = configuration.allowance(method, exchange.target)
+    exchange.maxBody = allowance?.maxBody ?? UInt64(configuration.maxBody)
     let request = HTTPRequest(
       method: method, target: exchange.target, headers: headers, peer: peer(of: exchange.descriptor),
       body: HTTPBody(pipe: exchange.pipe))
-    if let failure = refusal(of: request, headSize: skerry_mhd_header_size(connection)) {
+    if let failure = refusal(
+      of: request, maxBody: exchange.maxBody, headSize: skerry_mhd_header_size(connection))
+    {
       refuse(exchange, failure)
       return
     }
@@ -61,14 +65,15 @@ final class ServerCore: Sendable {
       refuse(exchange, failure)
       return
     }
-    exchange.run(Task { await self.handle(request, exchange) })
+    let deadline = allowance?.requestDeadline ?? configuration.requestDeadline
+    exchange.run(Task { await self.handle(request, exchange, within: deadline) })
   }
 
   /// Takes a piece of the body; returns how many bytes of it remain.
   func take(_ exchange: Exchange, _ bytes: UnsafeRawBufferPointer) -> Int? {
     exchange.received += UInt64(bytes.count)
-    if exchange.received > UInt64(configuration.maxBody), !exchange.isRefused {
-      refuse(exchange, .bodyTooLarge(configuration.maxBody))
+    if exchange.received > exchange.maxBody, !exchange.isRefused {
+      refuse(exchange, .bodyTooLarge(Int(clamping: exchange.maxBody)))
     }
     // A client that goes on sending for ever is cut off.
     if exchange.isRefused { return exchange.received > UInt64(configuration.maxBody) * 8 ? nil : 0 }
@@ -91,7 +96,7 @@ final class ServerCore: Sendable {
   }
 
   /// What a head is refused for before any handler sees it.
-  private func refusal(of request: HTTPRequest, headSize: Int) -> HTTPFailure? {
+  private func refusal(of request: HTTPRequest, maxBody: UInt64, headSize: Int) -> HTTPFailure? {
     if headSize > configuration.maxHeader {
       return HTTPFailure(431, "head_too_large", "The request's head is larger than \(configuration.maxHeader) bytes.")
     }
@@ -108,8 +113,8 @@ final class ServerCore: Sendable {
     if request.path.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) {
       return malformed("The request's path holds a control character.")
     }
-    if let length = lengths.first, UInt64(length).map({ $0 > UInt64(configuration.maxBody) }) ?? true {
-      return .bodyTooLarge(configuration.maxBody)
+    if let length = lengths.first, UInt64(length).map({ $0 > maxBody }) ?? true {
+      return .bodyTooLarge(Int(clamping: maxBody))
     }
     return nil
   }
@@ -137,9 +142,9 @@ final class ServerCore: Sendable {
 
   // MARK: In the handler's task
 
-  private func handle(_ request: HTTPRequest, _ exchange: Exchange) async {
+  private func handle(_ request: HTTPRequest, _ exchange: Exchange, within limit: Duration) async {
     let deadline = Task {
-      try await Task.sleep(for: configuration.requestDeadline)
+      try await Task.sleep(for: limit)
       let failure = HTTPFailure(504, "deadline", "The answer was not ready in time.")
       exchange.expire(configuration.errorResponse(failure, exchange.target))
     }

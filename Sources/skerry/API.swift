@@ -11,7 +11,7 @@ struct API: Sendable {
   var bearer: String?
   /// What to say when nobody answers.
   let unreachable: @Sendable (HTTPClientError) -> CommandFailure
-  private let client = HTTPClient()
+  let client = HTTPClient()
 
   init(
     base: String, unixSocket: String? = nil, pin: String? = nil, bearer: String? = nil,
@@ -101,11 +101,11 @@ struct API: Sendable {
 
   func close() async { await client.close() }
 
-  private func unreadable(_ path: String) -> CommandFailure {
+  func unreadable(_ path: String) -> CommandFailure {
     CommandFailure("the answer to \(path) is not JSON", hint: "is that address really Skerry's?", status: .data)
   }
 
-  private func request(
+  func request(
     _ method: String, _ path: String, _ query: [(String, String)], _ body: JSONValue?, timeout: Duration?
   ) -> ClientRequest {
     var url = base + path

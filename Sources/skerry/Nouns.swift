@@ -46,8 +46,8 @@ struct CommandTable: Sendable {
 let program: CommandTable = CommandTable(
   "skerry", "signed, governed and accounted-for language models on this box",
   discussion: """
-    Talks to the agent on this box over its Unix socket. The repo commands work on a publisher's files, the hub commands \
-    talk to a hub's admin API, and audit verify needs nothing but the exported file.
+    Talks to the agent on this box over its Unix socket. The repo commands work on a publisher's files, bundle \
+    inspect on a file, the hub commands talk to a hub's admin API, and audit verify needs nothing but the exported file.
 
     The result goes to standard output, everything about it to standard error.
     """,
@@ -59,5 +59,5 @@ let program: CommandTable = CommandTable(
   ],
   nouns: [
     statusNoun, enrollNoun, syncNoun, siteNoun, modelNoun, runNoun, roleNoun, tokenNoun, auditNoun, reportNoun,
-    repoNoun, hubNoun, completionNoun, manNoun,
+    repoNoun, bundleNoun, hubNoun, completionNoun, manNoun,
   ])

@@ -37,7 +37,7 @@ let syncNoun = Noun(
 }
 
 /// Only phases that move bytes have a bar.
-private func showProgress(_ event: JSONValue, on bar: ProgressBar) {
+func showProgress(_ event: JSONValue, on bar: ProgressBar) {
   guard let done = event["done"]?.integer, let total = event["total"]?.integer, total > 0, done >= 0,
     let phase = event["phase"]?.string, ["download", "verify"].contains(phase)
   else { return }
@@ -45,7 +45,7 @@ private func showProgress(_ event: JSONValue, on bar: ProgressBar) {
   bar.update("\(phase)\(model.isEmpty ? "" : " \(model)")", done: UInt64(done), total: UInt64(total))
 }
 
-private func syncFailure(_ error: JSONValue) -> CommandFailure {
+func syncFailure(_ error: JSONValue) -> CommandFailure {
   let status: ExitStatus =
     switch error.text("code") {
     case "hub_unavailable": .hubUnavailable

@@ -134,6 +134,27 @@ public final class AuditLog: Sendable {
     if !piece.isEmpty { try await write(piece) }
   }
 
+  /// The records from `from` up to `to` as a segment for the hub, in pieces of about 64 KiB; the same bytes each time.
+  public func segment(from: UInt64, to: UInt64, write: ([UInt8]) throws -> Void) throws {
+    guard from <= to, to <= tree.frontier.size else { throw MerkleError.outOfRange }
+    let edge = try Merkle.edge(size: from, read: tree.hashes.read)
+    var piece = AuditSegmentHeader(origin: origin, from: from, to: to, edge: edge).line + [0x0A]
+    var next = from
+    while next < to {
+      let page = try log.read(from: next, limit: 256).prefix(Int(min(to - next, 256)))
+      guard !page.isEmpty else { throw MerkleError.missingHashes }
+      for entry in page {
+        piece += AuditExportEntry.line(index: entry.index, record: entry.record) + [0x0A]
+        if piece.count >= 1 << 16 {
+          try write(piece)
+          piece = []
+        }
+      }
+      next += UInt64(page.count)
+    }
+    if !piece.isEmpty { try write(piece) }
+  }
+
   /// Commits what waits and keeps the head; appends after it fail.
   public func close() {
     log.close()

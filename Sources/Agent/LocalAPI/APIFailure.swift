@@ -1,3 +1,4 @@
+import Fleet
 import Storage
 import Trust
 import Web
@@ -79,6 +80,8 @@ extension APIFailure {
     case let error as AccessFailure: self.init(access: error)
     case let error as RegistryError: self.init(registry: error)
     case let error as SyncError: self.init(sync: error)
+    case let error as BundleError: self.init(bundle: error)
+    case let error as BundleFailure: self.init(bundle: error)
     case let error as TUFError:
       self.init(status: 502, code: "metadata_refused", message: "the signed metadata is refused: \(error)")
     case let error as InferenceError:

@@ -12,6 +12,7 @@ struct LocalAPI: Sendable {
   let inference: InferenceService
   let sync: SyncService
   let site: SiteService
+  let bundles: BundleService
   let reporter: ComplianceReporter
   let log: AuditLog
   let desk: InferenceDesk
@@ -32,6 +33,7 @@ struct LocalAPI: Sendable {
     addAudit(to: &router)
     addSync(to: &router)
     addSite(to: &router)
+    addBundles(to: &router)
     return { [router, counters] request in
       let response = try await LocalAPI.answer(request, router)
       counters.count(status: response.status)

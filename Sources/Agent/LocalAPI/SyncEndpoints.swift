@@ -40,7 +40,7 @@ extension LocalAPI {
     for await line in lines { try await writer.write(line.encoded() + [0x0A]) }
   }
 
-  private static func progress(_ progress: SyncProgress) -> JSONValue {
+  static func progress(_ progress: SyncProgress) -> JSONValue {
     [
       "event": "progress", "phase": .string(progress.phase.rawValue),
       "model": progress.model.map(JSONValue.string) ?? .null, "done": .integer(Int64(clamping: progress.done)),

@@ -68,6 +68,6 @@ extension SyncService {
     if enrolment?.root != token.root { try await registry.trust(root: root) }
     return Enrolment(
       hub: hub, pin: token.pin, root: token.root, deviceID: identity.id, witness: answer.witness,
-      enrolledAt: surroundings.clock.now())
+      sealTo: answer.sealTo, enrolledAt: surroundings.clock.now())
   }
 }

@@ -14,6 +14,8 @@ public struct Enrolment: Codable, Hashable, Sendable {
   public var deviceID: DeviceID
   /// The key that the hub cosigns audit heads with.
   public var witness: String
+  /// The hub's X25519 key that bundles for it are sealed to, 64 hexadecimal digits; nil until the hub has told it.
+  public var sealTo: String?
   /// Unix seconds by the box's clock.
   public var enrolledAt: Int64
 

@@ -75,7 +75,7 @@ struct SyncRound: Sendable {
     }
   }
 
-  private func request(nonce: String? = nil) async throws -> SyncRequest {
+  func request(nonce: String? = nil) async throws -> SyncRequest {
     let models = await registry.installed()
     let trusted = await registry.trusted
     let head = log.head()
@@ -145,7 +145,7 @@ struct SyncRound: Sendable {
     }
   }
 
-  private func queueReport() async throws {
+  func queueReport() async throws {
     guard let report else { return }
     let body: JSONValue
     do {

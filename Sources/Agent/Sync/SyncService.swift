@@ -245,11 +245,7 @@ public actor SyncService {
     // One reader, so that progress arrives in the order in which it was made.
     let (stream, steps) = AsyncStream.makeStream(of: SyncProgress.self, bufferingPolicy: .bufferingNewest(256))
     let reader = Task { for await progress in stream { self.report(progress) } }
-    let round = SyncRound(
-      client: client(enrolment.hub, enrolment.pin), registry: registry, log: log, witness: witness, tables: tables,
-      facts: SyncRound.SyncFacts(
-        agentVersion: configuration.agentVersion, name: configuration.name, sandbox: await surroundings.sandbox()),
-      site: site, report: surroundings.report, clock: surroundings.clock, progress: { steps.yield($0) })
+    let round = await makeRound(enrolment, witness) { steps.yield($0) }
     let result: Result<SyncOutcome, any Error>
     do {
       result = .success(try await run(round, hub: enrolment.hub))
@@ -262,6 +258,16 @@ public actor SyncService {
       try await audit("sync", ["event": "failed", "hub": .string(enrolment.hub), "reason": .string("\(error)".brief)])
     }
     return try result.get()
+  }
+
+  private func makeRound(
+    _ enrolment: Enrolment, _ witness: NoteVerifier, progress: @escaping ProgressHandler
+  ) async -> SyncRound {
+    SyncRound(
+      client: client(enrolment.hub, enrolment.pin), registry: registry, log: log, witness: witness, tables: tables,
+      facts: SyncRound.SyncFacts(
+        agentVersion: configuration.agentVersion, name: configuration.name, sandbox: await surroundings.sandbox()),
+      site: site, report: surroundings.report, clock: surroundings.clock, progress: progress)
   }
 
   private func run(_ round: SyncRound, hub: String) async throws -> SyncOutcome {
@@ -379,6 +385,33 @@ public actor SyncService {
   func audit(_ kind: String, actor: String = "system", _ fields: [String: JSONValue]) async throws {
     _ = try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
   }
+
+  /// Joins a fleet whose answer came on a stick; the enrolment is durable before it counts.
+  func join(_ enrolment: Enrolment) throws {
+    try enrolment.save(in: configuration.stateDirectory)
+    enrolled(enrolment)
+  }
+
+  /// Keeps what the hub signed of its own keys: whom to seal to, and who cosigns.
+  func learn(sealTo: String, witness: String) async throws {
+    guard var changed = enrolment, changed.sealTo != sealTo || changed.witness != witness else { return }
+    (changed.sealTo, changed.witness) = (sealTo, witness)
+    try await audit("enroll", ["event": "hub-keys", "sealTo": .string(sealTo), "witness": .string(witness)])
+    try changed.save(in: configuration.stateDirectory)
+    enrolment = changed
+  }
+
+  /// The round that a sync would be, for what it says of the box.
+  private func unsent() async throws -> SyncRound {
+    guard let enrolment, let witness = enrolment.witnessVerifier else { throw SyncError.notEnrolled }
+    return await makeRound(enrolment, witness) { _ in }
+  }
+
+  /// How the box is, as it would say at a sync.
+  func request() async throws -> SyncRequest { try await unsent().request() }
+
+  /// A fresh report for the hub; it replaces one that waits.
+  func queueReport() async throws { try await unsent().queueReport() }
 
   func enrolled(_ enrolment: Enrolment) {
     self.enrolment = enrolment

@@ -33,11 +33,11 @@ public enum BundleFormat {
 public enum BundleKind: UInt8, Sendable, CaseIterable {
   /// `N.root.json` of the image repository. Roots come first: they name the key that the manifest must be signed by.
   case imageRoot = 1
-  /// `DEVICE/N.root.json` of a box's director.
+  /// `N.root.json` of the director: one chain for all boxes.
   case directorRoot = 2
   /// `timestamp.json`, `N.snapshot.json`, `N.targets.json` and delegated roles of the image repository.
   case imageMetadata = 3
-  /// The same of a box's director, below its id.
+  /// What the director signed for one box, below its id.
   case directorMetadata = 4
   /// What the hub tells one box, by its id: `BundleAnswer`.
   case answer = 5
@@ -70,8 +70,8 @@ public enum BundleKind: UInt8, Sendable, CaseIterable {
     switch self {
     case .imageRoot, .directorRoot: 512_000
     case .imageMetadata, .directorMetadata: 8 << 20
-    case .answer, .policy, .signature: 1 << 20
-    case .index: 64 << 20
+    case .answer, .policy: 1 << 20
+    case .index, .signature: 64 << 20
     case .chunk: (16 << 20) + (1 << 20)
     case .state: 256 << 10
     case .outbox: 4 << 20

@@ -54,7 +54,8 @@ struct DeviceAPI: Sendable {
     return try Answers.json(
       200,
       EnrollResponse(
-        deviceID: id, root: Base64.encode(root), witness: state.witness.verifier.vkey, hubTime: now))
+        deviceID: id, root: Base64.encode(root), witness: state.witness.verifier.vkey,
+        sealTo: state.sealKey.sealingKey.hex, hubTime: now))
   }
 
   private func sync(_ request: HTTPRequest) async throws -> HTTPResponse {

@@ -37,14 +37,19 @@ extension HubStore {
 
   /// Keeps what the box says of itself.
   public func recordSync(_ id: DeviceID, sequence: UInt64, request: SyncRequest, now: Int64) async throws -> SyncFacts {
-    let state = try JSONValue(encoding: request).text
-    return try await act(as: id, sequence: sequence, now: now) { connection, device in
-      try connection.execute(
-        "UPDATE devices SET state = ?, name = ?, agent_version = ? WHERE id = ?", .text(state), .text(request.name),
-        .text(request.agentVersion), .text(id.hex))
+    try await act(as: id, sequence: sequence, now: now) { connection, device in
+      try HubStore.keep(state: request, of: device, connection)
       return SyncFacts(
         assigned: device.assigned, checkpoint: device.checkpoint, hasReport: device.reportedAt != nil)
     }
+  }
+
+  /// The same inside a transaction.
+  static func keep(state: SyncRequest, of device: DeviceRecord, _ connection: Connection) throws {
+    try connection.execute(
+      "UPDATE devices SET state = ?, name = ?, agent_version = ? WHERE id = ?",
+      .text(try JSONValue(encoding: state).text), .text(state.name), .text(state.agentVersion),
+      .text(device.id.hex))
   }
 
   /// Keeps the items and returns all their ids: a repeated one is known by its id and changes nothing. Bodies beyond
@@ -53,34 +58,40 @@ extension HubStore {
     _ id: DeviceID, sequence: UInt64, items: [OutboxItem], now: Int64
   ) async throws -> [String] {
     try await act(as: id, sequence: sequence, now: now) { connection, device in
-      for item in items {
-        let isReport = item.kind == OutboxItem.report
-        var body = item.body.text
-        if body.utf8.count > (isReport ? HubStore.largestReport : HubStore.largestEvent) {
-          body = JSONValue.object(["dropped": "too large", "bytes": .integer(Int64(body.utf8.count))]).text
-        }
-        try connection.execute(
-          """
-          INSERT INTO outbox_items (device_id, id, kind, created_at, received_at, body) VALUES (?, ?, ?, ?, ?, ?)
-          ON CONFLICT (device_id, id) DO NOTHING
-          """, .text(id.hex), .text(item.id), .text(item.kind), .integer(item.created), .integer(now),
-          isReport ? .null : .text(body))
-        guard isReport, connection.changes > 0 else { continue }
-        let (content, signed) = HubStore.openReport(body, key: device.key)
-        try connection.execute(
-          """
-          INSERT INTO reports (device_id, created_at, received_at, signed, body) VALUES (?, ?, ?, ?, ?)
-          ON CONFLICT (device_id) DO UPDATE SET created_at = excluded.created_at, received_at = excluded.received_at,
-            signed = excluded.signed, body = excluded.body
-          """, .text(id.hex), .integer(item.created), .integer(now), SQLValue(signed), .text(content))
+      try HubStore.keep(items, of: device, now: now, connection)
+      return items.map(\.id)
+    }
+  }
+
+  /// The same inside a transaction.
+  static func keep(_ items: [OutboxItem], of device: DeviceRecord, now: Int64, _ connection: Connection) throws {
+    let id = device.id
+    for item in items {
+      let isReport = item.kind == OutboxItem.report
+      var body = item.body.text
+      if body.utf8.count > (isReport ? HubStore.largestReport : HubStore.largestEvent) {
+        body = JSONValue.object(["dropped": "too large", "bytes": .integer(Int64(body.utf8.count))]).text
       }
       try connection.execute(
         """
-        DELETE FROM outbox_items WHERE device_id = ?1 AND number <= (
-          SELECT number FROM outbox_items WHERE device_id = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)
-        """, .text(id.hex), .integer(HubStore.keptItems))
-      return items.map(\.id)
+        INSERT INTO outbox_items (device_id, id, kind, created_at, received_at, body) VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT (device_id, id) DO NOTHING
+        """, .text(id.hex), .text(item.id), .text(item.kind), .integer(item.created), .integer(now),
+        isReport ? .null : .text(body))
+      guard isReport, connection.changes > 0 else { continue }
+      let (content, signed) = HubStore.openReport(body, key: device.key)
+      try connection.execute(
+        """
+        INSERT INTO reports (device_id, created_at, received_at, signed, body) VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (device_id) DO UPDATE SET created_at = excluded.created_at, received_at = excluded.received_at,
+          signed = excluded.signed, body = excluded.body
+        """, .text(id.hex), .integer(item.created), .integer(now), SQLValue(signed), .text(content))
     }
+    try connection.execute(
+      """
+      DELETE FROM outbox_items WHERE device_id = ?1 AND number <= (
+        SELECT number FROM outbox_items WHERE device_id = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)
+      """, .text(id.hex), .integer(HubStore.keptItems))
   }
 
   /// A report out of its DSSE envelope, and whether the box's key signed it; anything else is kept as it came.
@@ -101,23 +112,32 @@ extension HubStore {
     try await act(as: id, sequence: sequence, now: now) { connection, device in
       let verdict = request.verdict(recorded: device.checkpoint.map { ($0.size, $0.root) })
       guard verdict == .accepted else { return verdict }
-      let size = request.checkpoint.size
-      guard size <= UInt64(Int64.max) else { return .malformed("the size is beyond what the hub can store") }
-      try connection.execute(
-        """
-        INSERT INTO checkpoints (device_id, size, root, note, cosigned_at) VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT (device_id) DO UPDATE SET size = excluded.size, root = excluded.root, note = excluded.note,
-          cosigned_at = excluded.cosigned_at
-        """, .text(id.hex), SQLValue(size), .blob(request.checkpoint.root.bytes), .text(cosign(request.note).encoded),
-        .integer(now))
-      // What the box said of its log when the sync began is older than the head that it shows now.
-      if var state = device.state, state.audit.size < size {
-        state.audit = AuditHead(size: size, root: request.checkpoint.root)
-        try connection.execute(
-          "UPDATE devices SET state = ? WHERE id = ?", .text(try JSONValue(encoding: state).text), .text(id.hex))
-      }
-      return .accepted
+      return try HubStore.cosign(request, of: device, cosign: cosign, now: now, connection)
     }
+  }
+
+  /// Records a head that was found to continue the recorded one.
+  static func cosign(
+    _ request: AddCheckpoint, of device: DeviceRecord, cosign: (SignedNote) -> SignedNote, now: Int64,
+    _ connection: Connection
+  ) throws -> WitnessVerdict {
+    let id = device.id
+    let size = request.checkpoint.size
+    guard size <= UInt64(Int64.max) else { return .malformed("the size is beyond what the hub can store") }
+    try connection.execute(
+      """
+      INSERT INTO checkpoints (device_id, size, root, note, cosigned_at) VALUES (?, ?, ?, ?, ?)
+      ON CONFLICT (device_id) DO UPDATE SET size = excluded.size, root = excluded.root, note = excluded.note,
+        cosigned_at = excluded.cosigned_at
+      """, .text(id.hex), SQLValue(size), .blob(request.checkpoint.root.bytes), .text(cosign(request.note).encoded),
+      .integer(now))
+    // What the box said of its log when the sync began is older than the head that it shows now.
+    if var state = device.state, state.audit.size < size {
+      state.audit = AuditHead(size: size, root: request.checkpoint.root)
+      try connection.execute(
+        "UPDATE devices SET state = ? WHERE id = ?", .text(try JSONValue(encoding: state).text), .text(id.hex))
+    }
+    return .accepted
   }
 
   // MARK: - What they told

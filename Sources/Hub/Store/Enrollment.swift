@@ -21,45 +21,54 @@ extension HubStore {
   public func enroll(
     key: VerifyingKey, secret: String, name: String, agentVersion: String, sequence: UInt64, now: Int64
   ) async throws -> DeviceID {
-    let id = DeviceID(key: key)
     let digest = Digest(of: Array(secret.utf8)).bytes
-    let number = try HubStore.storable(sequence)
     return try await database.write { connection in
-      guard
-        let token = try connection.query(
-          "SELECT used_by, expires_at FROM enrollment_tokens WHERE digest = ?", .blob(digest)
-        ).first
-      else {
-        throw HubError(
-          .tokenUnknown, "this hub did not make this enrolment token", hint: "ask its operator for a new one")
-      }
-      let usedBy = try token.optionalText("used_by")
-      if let usedBy, usedBy != id.hex {
-        throw HubError(
-          .tokenUsed, "another box has used this enrolment token; each is good for one box",
-          hint: "ask the hub's operator for a new one")
-      }
-      if usedBy == nil, try token.integer("expires_at") <= now {
-        throw HubError(
-          .tokenExpired, "this enrolment token has expired", hint: "ask the hub's operator for a new one")
-      }
-      if let known = try HubStore.device(id, connection) {
-        // A token that was used before the box was revoked must not bring it back; a fresh one does.
-        if known.revokedAt != nil, usedBy != nil { throw HubStore.revoked }
-        try HubStore.demandFresh(sequence, after: known.lastSequence)
-      }
-      try connection.execute(
-        """
-        INSERT INTO devices (id, public_key, name, agent_version, enrolled_at, last_seen, last_sequence)
-        VALUES (?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT (id) DO UPDATE SET name = excluded.name, agent_version = excluded.agent_version,
-          last_seen = excluded.last_seen, last_sequence = excluded.last_sequence, revoked_at = NULL
-        """, .text(id.hex), .blob(key.bytes), .text(name), .text(agentVersion), .integer(now), .integer(now), number)
-      try connection.execute(
-        "UPDATE enrollment_tokens SET used_by = ?, used_at = coalesce(used_at, ?) WHERE digest = ?", .text(id.hex),
-        .integer(now), .blob(digest))
-      return id
+      try HubStore.enroll(
+        key, token: digest, name: name, agentVersion: agentVersion, sequence: sequence, now: now, connection)
     }
+  }
+
+  /// The same inside a transaction; `token` is the digest of the token's secret.
+  static func enroll(
+    _ key: VerifyingKey, token digest: [UInt8], name: String, agentVersion: String, sequence: UInt64, now: Int64,
+    _ connection: Connection
+  ) throws -> DeviceID {
+    let id = DeviceID(key: key)
+    let number = try HubStore.storable(sequence)
+    guard
+      let token = try connection.query(
+        "SELECT used_by, expires_at FROM enrollment_tokens WHERE digest = ?", .blob(digest)
+      ).first
+    else {
+      throw HubError(
+        .tokenUnknown, "this hub did not make this enrolment token", hint: "ask its operator for a new one")
+    }
+    let usedBy = try token.optionalText("used_by")
+    if let usedBy, usedBy != id.hex {
+      throw HubError(
+        .tokenUsed, "another box has used this enrolment token; each is good for one box",
+        hint: "ask the hub's operator for a new one")
+    }
+    if usedBy == nil, try token.integer("expires_at") <= now {
+      throw HubError(
+        .tokenExpired, "this enrolment token has expired", hint: "ask the hub's operator for a new one")
+    }
+    if let known = try HubStore.device(id, connection) {
+      // A token that was used before the box was revoked must not bring it back; a fresh one does.
+      if known.revokedAt != nil, usedBy != nil { throw HubStore.revoked }
+      try HubStore.demandFresh(sequence, after: known.lastSequence)
+    }
+    try connection.execute(
+      """
+      INSERT INTO devices (id, public_key, name, agent_version, enrolled_at, last_seen, last_sequence)
+      VALUES (?, ?, ?, ?, ?, ?, ?)
+      ON CONFLICT (id) DO UPDATE SET name = excluded.name, agent_version = excluded.agent_version,
+        last_seen = excluded.last_seen, last_sequence = excluded.last_sequence, revoked_at = NULL
+      """, .text(id.hex), .blob(key.bytes), .text(name), .text(agentVersion), .integer(now), .integer(now), number)
+    try connection.execute(
+      "UPDATE enrollment_tokens SET used_by = ?, used_at = coalesce(used_at, ?) WHERE digest = ?", .text(id.hex),
+      .integer(now), .blob(digest))
+    return id
   }
 
   static let revoked = HubError(

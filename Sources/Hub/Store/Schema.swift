@@ -55,4 +55,5 @@ let hubSchema = [
     ) STRICT;
     """),
   Migration(2, HubStore.directorSchema),
+  Migration(3, HubStore.bundleSchema),
 ]

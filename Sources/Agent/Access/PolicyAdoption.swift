@@ -1,0 +1,52 @@
+import Access
+import Storage
+import Trust
+
+extension AccessControl {
+  /// Puts another policy file in the place of the one in force, as if a person had edited it and reloaded: what a reload
+  /// would refuse changes nothing. The one before is kept beside it as `roles.json5.previous`. False when it is in
+  /// force already.
+  ///
+  /// Throws `ConfigurationError` for a bad file, `AccessFailure` when it can't go on record, `StorageError`.
+  public func adopt(_ bytes: [UInt8], from source: String) async throws -> Bool {
+    try await changes.run { try await adoptAlone(bytes, source) }
+  }
+
+  private func adoptAlone(_ bytes: [UInt8], _ source: String) async throws -> Bool {
+    let before = try DurableFile.read(policyFile, limit: 1 << 20)
+    if before == bytes { return false }
+    do {
+      let file: Policy
+      do { file = try Policy(parsing: bytes) } catch {
+        throw ConfigurationError(description: "the policy file in \(source): \(error)")
+      }
+      let merged = try state.withLock { try AccessControl.merge(file, $0.stored) }
+      guard !merged.administrators.isEmpty || policy.administrators.isEmpty else {
+        throw ConfigurationError(
+          description: "the policy file in \(source): no binding would let anybody give roles any more")
+      }
+      try await record(
+        "role", "agent",
+        [
+          "action": "adopt", "outcome": "ok", "file": .string(policyFile), "source": .string(source),
+          "sha256": .string(Digest(of: bytes).hex),
+        ])
+      if let before { try DurableFile.replace(policyFile + ".previous", with: before, mode: 0o644) }
+      try DurableFile.replace(policyFile, with: bytes, mode: 0o644)
+      try state.withLock { state in
+        state.policy = try AccessControl.merge(file, state.stored)
+        state.file = file
+        state.accounts = [:]
+      }
+      return true
+    } catch let error as ConfigurationError {
+      try? await record(
+        "role", "agent",
+        [
+          "action": "adopt", "outcome": "refused", "source": .string(source),
+          "reason": .string(error.description.brief),
+        ])
+      throw error
+    }
+  }
+}
