@@ -34,6 +34,7 @@ func configure(
     text(CURLOPT_AWS_SIGV4, "aws:amz:\(aws.region):\(aws.service)")
     text(CURLOPT_USERNAME, aws.accessKey)
     text(CURLOPT_PASSWORD, aws.secretKey)
+    text(CURLOPT_USERAGENT, "skerry")
   }
 
   long(CURLOPT_CONNECTTIMEOUT_MS, max(1, request.connectTimeout.milliseconds))
@@ -107,10 +108,12 @@ private func fieldList(_ request: ClientRequest) -> UnsafeMutablePointer<curl_sl
   func add(_ line: String) { list = curl_slist_append(list, line) ?? list }
   // `Name;` is libcurl's way to say an empty value; `Name:` would take the field away.
   for field in request.headers.all { add(field.value.isEmpty ? "\(field.name);" : "\(field.name): \(field.value)") }
+  if request.headers["Accept"] == nil { add("Accept: */*") }
+  // libcurl 7.88 signs what stands here, fields that it then leaves out among them, and S3 does not sign User-Agent.
+  guard request.aws == nil else { return list }
   // No pause for "100 Continue", and no content type that nobody chose.
   add("Expect:")
   if request.headers["Content-Type"] == nil { add("Content-Type:") }
-  if request.headers["Accept"] == nil { add("Accept: */*") }
   if request.headers["User-Agent"] == nil { add("User-Agent: skerry") }
   return list
 }

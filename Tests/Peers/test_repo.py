@@ -406,3 +406,58 @@ def test_a_hub_takes_a_repository_that_is_wholly_signed_elsewhere(hub, repositor
     repository.add(weights)
     skerry("repo", "publish", repository.path, *hub["options"])
     assert read(hub, repository, tmp_path / "state")["versions"]["timestamp"] == 2
+
+
+def test_a_hub_takes_delegated_lists_and_puts_them_in_its_snapshot(hub, tmp_path, weights):
+    made = Repository(tmp_path, "--no-passphrase", "--online-key", hub["onlineKey"])
+    keys, state = ["--keys", made.keys], tmp_path / "state"
+    skerry("repo", "key", "create", "acme", *keys, "--no-passphrase")
+    skerry("repo", "delegate", made.path, "acme", "--paths", "models/acme-*/*/*", "--key", "acme", *keys)
+    made.add(weights)
+    skerry("repo", "add", made.path, gguf(tmp_path / "a.gguf", seed=5), "--name", "acme-a", "--version", "1", "--role",
+           "acme", *keys)
+    publish = ["repo", "publish", made.path, *hub["options"]]
+    skerry(*publish)
+    first = read(hub, made, state)
+    assert first["models"] == 2 and first["delegated"] == {"acme": 2}
+    skerry(*publish)
+    assert read(hub, made, state)["versions"]["timestamp"] == first["versions"]["timestamp"]
+
+    # Acme's next list alone goes up; then its key rotates, and at last it goes.
+    old = tmp_path / "old"
+    shutil.copytree(made.path, old)
+    skerry("repo", "renew", made.path, "--role", "acme", *keys)
+    skerry(*publish)
+    assert read(hub, made, state)["delegated"] == {"acme": 3}
+    skerry("repo", "publish", old, *hub["options"], status=65, says="rollback")
+    skerry("repo", "key", "create", "new", *keys, "--no-passphrase")
+    skerry("repo", "rotate", made.path, "acme", "--new", "new", *keys)
+    skerry(*publish)
+    assert read(hub, made, state)["models"] == 2
+    # A list that its delegator's keys did not sign, or whose model is not there, changes nothing.
+    list_ = made.path / "metadata/5.acme.json"
+    forged = json.loads((made.path / "metadata/4.acme.json").read_bytes())
+    forged["signed"]["version"] = 5
+    before = read(hub, made, state)
+    import ssl
+    import urllib.request
+    token = open(hub["adminTokenFile"]).read().strip()
+    context = ssl._create_unverified_context()
+
+    def admin(method, path, body):
+        request = urllib.request.Request(hub["url"] + "/admin/v1/repo/" + path, body, {"Authorization": f"Bearer {token}"},
+                                         method=method)
+        try:
+            return urllib.request.urlopen(request, context=context).status, ""
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    assert admin("PUT", "metadata/5.acme.json", json.dumps(forged).encode())[0] == 204
+    status, text = admin("POST", "commit", b"{}")
+    assert status in (400, 409, 422) and "acme metadata is not signed" in text
+    assert admin("DELETE", "staged", None)[0] == 204
+    assert read(hub, made, state) == before and not list_.exists()
+    skerry("repo", "delegate", made.path, "acme", "--revoke", *keys)
+    skerry(*publish)
+    after = read(hub, made, state)
+    assert after["models"] == 1 and after["delegated"] == {}

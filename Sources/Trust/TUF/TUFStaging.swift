@@ -117,6 +117,20 @@ public struct TUFStaging: Sendable {
     return files.values.sorted { (place($0.role), $0.role) < (place($1.role), $1.role) }
   }
 
+  /// The order in which the files are put in their places, so that a reader meets no root and lists that don't fit: the
+  /// root makes the end where what the new state says satisfies the root before it too, and else the beginning.
+  public func publicationOrder() throws(TUFError) -> [TUFStagedFile] {
+    let files = ordered
+    guard let before = base["root"], self.files["root"] != nil else { return files }
+    let old = try TUFRoot(before)
+    for role in [TUFRole.timestamp, .snapshot, .targets] {
+      guard let document = document(role.rawValue) else { continue }
+      let need = TUFSigningNeed(by: "", roleKeys: old.roleKeys(role), keys: old.keys)
+      guard try need.missing(in: document) == 0 else { return files }
+    }
+    return files.filter { $0.document.role != .root } + files.filter { $0.document.role == .root }
+  }
+
   public mutating func put(_ file: TUFStagedFile) { files[file.role] = file }
   public mutating func remove(_ role: String) { files[role] = nil }
 

@@ -85,7 +85,7 @@ extension RepoDraft {
     }
     guard !staging.isEmpty else { return .done }
     try RepoJournal.commit(
-      staging.ordered.map { ($0.fileName, $0.document.bytes) }, isHubSigned: isHubSigned, in: folder)
+      staging.publicationOrder().map { ($0.fileName, $0.document.bytes) }, isHubSigned: isHubSigned, in: folder)
     return .done
   }
 
