@@ -57,7 +57,9 @@ public final class Agent: Sendable {
     let registry = try await ModelRegistry.open(
       database: database, directory: state + "/registry",
       audit: audit,
-      isInUse: { await runningEngines.value?.isInUse($0.sha256) ?? false }, now: clock.now)
+      isInUse: { await runningEngines.value?.isInUse($0.sha256) ?? false }, policy: configuration.store,
+      vouching: Vouching(device: identity.id) { (try? Enrolment.load(from: state))?.root }, now: clock.now)
+    await registry.checkVouchers()
     let keeper = ClockKeeper(clock: clock, audit: audit, access: access, registry: registry)
 
     try DurableFile.makeDirectory(configuration.runtimeDirectory, mode: 0o755)
@@ -68,7 +70,11 @@ public final class Agent: Sendable {
         program: configuration.enginePath, configuration: configuration.engine,
         socketDirectory: configuration.engineSocketDirectory, sandbox: sandbox,
         isReady: EngineHealth.isReady),
-      locate: { EngineFiles(model: try await registry.verifiedFile($0.label, sha256: $0.sha256)) }, audit: audit)
+      locate: { model in
+        EngineFiles(
+          model: try await registry.verifiedFile(model.label, sha256: model.sha256),
+          adapters: await registry.adapters(of: model.sha256))
+      }, audit: audit)
     runningEngines.set(inference)
 
     let name = configuration.name ?? hostname()
@@ -97,15 +103,18 @@ public final class Agent: Sendable {
     let bundles = try BundleService(
       configuration: configuration, identity: identity, registry: registry, sync: sync, access: access, log: log)
 
+    let scrubber = Scrubber(
+      registry: registry, policy: configuration.store, audit: audit,
+      onDamage: { await inference.unload($0, drain: .zero) }, now: clock.now)
     let counters = APICounters()
     let desk = InferenceDesk(
       access: access, registry: registry, inference: inference, client: engineClient,
       digester: try PromptDigester(keysDirectory: state + "/keys"), audit: audit, counters: counters,
       clock: clock, patience: configuration.limits.requestSeconds)
     let api = LocalAPI(
-      configuration: configuration, name: name, access: access, registry: registry, inference: inference, sync: sync,
-      site: site, bundles: bundles, reporter: reporter, log: log, desk: desk, counters: counters, identity: identity,
-      sandbox: sandbox,
+      configuration: configuration, name: name, access: access, registry: registry, inference: inference,
+      scrubber: scrubber, sync: sync, site: site, bundles: bundles, reporter: reporter, log: log, desk: desk,
+      counters: counters, identity: identity, sandbox: sandbox,
       startedAt: startedAt, clock: clock)
     server = HTTPServer(Agent.serverConfiguration(configuration), handler: api.handler())
 
@@ -134,7 +143,12 @@ public final class Agent: Sendable {
     try server.start()
     site.start()
     await sync.start()
-    tasks.withLock { $0 = [Task { [weak self] in await self?.letGoOfOldModels() }, Task { await keeper.run() }] }
+    tasks.withLock {
+      $0 = [
+        Task { [weak self] in await self?.letGoOfOldModels() }, Task { await keeper.run() },
+        Task { await scrubber.run() },
+      ]
+    }
     Log.shared.info(
       "serving",
       ["socket": configuration.socketPath, "tcp": configuration.listen.tcp ?? "none", "sandbox": sandbox.state])

@@ -8,5 +8,6 @@ enum AgentDatabase {
     Migration(3, SyncTables.schema),
     Migration(4, AccessTable.ended),
     Migration(5, VersionFloors.schema),
+    Migration(6, StoreMarks.schema + VoucherNote.schema),
   ]
 }

@@ -15,6 +15,7 @@ public struct AgentConfiguration: Sendable, Hashable {
   public var engine = Engine()
   public var sync = Sync()
   public var bundle = Bundle()
+  public var store = StorePolicy()
   public var log = Logging()
   public var limits = Limits()
   public var site = SiteConfiguration()
@@ -94,8 +95,8 @@ extension AgentConfiguration {
   /// Decodes strictly: an unknown key, a wrong type or a value out of range is an error.
   init(_ document: JSONField) throws(JSONFieldError) {
     let top = try document.members([
-      "name", "stateDirectory", "runtimeDirectory", "policyDirectory", "listen", "engine", "sync", "log", "limits",
-      "site", "bundle",
+      "name", "stateDirectory", "runtimeDirectory", "policyDirectory", "listen", "engine", "sync", "store", "log",
+      "limits", "site", "bundle",
     ])
     if let field = top["name"], !field.isNull { name = try AgentConfiguration.boxName(field, orNull: true) }
     if let field = top["stateDirectory"] { stateDirectory = try AgentConfiguration.path(field) }
@@ -105,6 +106,7 @@ extension AgentConfiguration {
     if let field = top["engine"] { engine = try Engine(field) }
     if let field = top["sync"] { sync = try Sync(field) }
     if let field = top["bundle"] { bundle = try Bundle(field) }
+    if let field = top["store"] { store = try StorePolicy(field) }
     if let field = top["log"] {
       let members = try field.members(["level"])
       if let level = members["level"] { log.level = try level.choice() }

@@ -81,7 +81,7 @@ extension AgentConfiguration {
     [
       "name": name.map(JSONValue.string) ?? .null,
       "stateDirectory": .string(stateDirectory), "runtimeDirectory": .string(runtimeDirectory),
-      "policyDirectory": .string(policyDirectory),
+      "policyDirectory": .string(policyDirectory), "store": store.effective,
       "listen": [
         "socket": .string(socketPath), "socketMode": .string("0" + String(listen.socketMode, radix: 8)),
         "tcp": listen.tcp.map(JSONValue.string) ?? .null, "beyondLoopback": .bool(listen.beyondLoopback),

@@ -147,4 +147,11 @@ int skerry_route_socket(void) {
   return descriptor;
 }
 
+void skerry_be_idle(void) {
+  // ioprio_set(2): IOPRIO_WHO_PROCESS is 1 and IOPRIO_CLASS_IDLE is 3, in the upper bits. Both calls are about this
+  // thread alone; where they are refused the work is merely less gentle.
+  (void)syscall(SYS_ioprio_set, 1, 0, 3 << 13);
+  (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 19);
+}
+
 void skerry_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }

@@ -31,10 +31,11 @@ let modelNoun = Noun(
       ModelSign.spec,
       CommandSpec("load", "start a model's engine before anybody asks", arguments: [modelArgument]),
       CommandSpec("unload", "stop a model's engine; the next question starts it again", arguments: [modelArgument]),
-    ]),
+    ] + StoreCommands.specs),
   [
     "list": modelList, "show": modelShow, "verify": modelVerify, "sign": ModelSign.run, "load": modelLoad,
-    "unload": modelUnload,
+    "unload": modelUnload, "pin": StoreCommands.pin, "unpin": StoreCommands.unpin, "gc": StoreCommands.collect,
+    "scrub": StoreCommands.scrub,
   ])
 
 private let modelList: Runner = { invocation in
@@ -42,11 +43,12 @@ private let modelList: Runner = { invocation in
   invocation.answer(answer) {
     let models = answer.list("models")
     guard !models.isEmpty else { return "no models here yet; skerry sync fetches those of the hub\n" }
-    var table = Table("name", "version", "state", "size", "architecture", "signers", right: ["size"])
+    var table = Table("name", "version", "kind", "state", "size", "architecture", "signers", right: ["size"])
     for model in models {
       let size = modelSize(model)
       table.add(
-        model.text("name"), model.text("version"), stateText(model), size, model.text("architecture"),
+        model.text("name"), model.text("version"), StoreCommands.kind(model, models), stateText(model), size,
+        model.text("architecture"),
         "\(model.strings("signers").count)" + (publisherSigner(model).map { ", \($0)" } ?? ""))
     }
     return table.render()
@@ -61,13 +63,15 @@ private let modelShow: Runner = { invocation in
 func modelText(_ model: JSONValue) -> String {
   facts([
     ("name", model.text("name")), ("version", model.text("version")), ("state", stateText(model)),
-    ("problem", model["problem"]?.string), ("size", modelSize(model)),
+    ("problem", model["problem"]?.string), ("kind", model["kind"]?.string), ("base", model["base"]?.string),
+    ("pinned", model["pinned"]?.bool.map { $0 ? "yes" : "no" }), ("size", modelSize(model)),
     ("architecture", model["architecture"]?.string),
     ("context", model["contextLength"]?.integer.map { "\($0) tokens" }),
     ("license", model["license"]?.string), ("publisher", model["publisher"]?.string),
     ("sha256", model["sha256"]?.string),
     ("signed by", model.strings("signers").joined(separator: "\n")), ("its publisher", publisherSigner(model)),
     ("installed", model["installedAt"]?.integer.map(timestamp)),
+    ("last asked", model["lastUse"]?.integer.map(timestamp)),
   ])
 }
 

@@ -61,13 +61,27 @@ final class AgentBox: Sendable {
       name: try #require(ModelName("smol")), version: try #require(ModelVersion("1")), fileName: "smol.gguf",
       length: UInt64(bytes.count), sha256: digest, index: .init(length: 1, sha256: digest), architecture: "llama",
       contextLength: 2048)
-    let database = try Database(path: state + "/agent.sqlite", migrations: AgentDatabase.migrations)
-    try await database.write { connection in
-      try ModelTable.put(
-        InstalledModel(
-          manifest: manifest, state: .active, signers: ["k"], installedAt: 1, problem: nil, isRetired: false),
-        connection)
+    let publisher = Publisher()
+    publisher.state.withLock { state in
+      state.targets.append(
+        TUFTarget(
+          path: manifest.targetPath, length: manifest.length, sha256: manifest.sha256, custom: manifest.customJSON))
     }
+    let identity = try DeviceIdentity.open(directory: state + "/keys")
+    try publisher.keepMetadata(for: identity.id, in: state + "/registry")
+    // A hub that nobody reaches.
+    try Enrolment(
+      hub: "https://127.0.0.1:1", pin: "sha256//" + Base64.encode([UInt8](repeating: 0, count: 32)),
+      root: Digest(of: try publisher.root()), deviceID: identity.id, witness: "", enrolledAt: 1
+    ).save(in: state)
+    let database = try Database(path: state + "/agent.sqlite", migrations: AgentDatabase.migrations)
+    let registry = try await ModelRegistry.open(
+      database: database, directory: state + "/registry", audit: { _, _, _ in },
+      vouching: Vouching(device: identity.id) { (try? Enrolment.load(from: state))?.root }, now: { 1 })
+    try await registry.put(
+      InstalledModel(
+        manifest: manifest, state: .active, signers: ["k"], installedAt: 1, problem: nil, isRetired: false))
+    try await registry.vouch(for: manifest)
     database.close()
   }
 

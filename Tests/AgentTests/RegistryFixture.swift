@@ -249,7 +249,8 @@ extension ModelRegistry {
     return result
   }
 
-  func needsWork(desired: [String]?) -> Bool {
-    trusted.map { needsWork(wanted: wish($0, desired)) } ?? false
+  func needsWork(desired: [String]?) async -> Bool {
+    guard let trusted else { return false }
+    return await needsWork(wanted: wish(trusted, desired))
   }
 }

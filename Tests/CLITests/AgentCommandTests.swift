@@ -21,8 +21,8 @@ import Web
       let said = try await agent.run("model", "list")
       #expect(
         said.output == """
-          NAME  VERSION  STATE      SIZE  ARCHITECTURE  SIGNERS
-          m     1.0.0    active  1.0 MiB  llama         1
+          NAME  VERSION  KIND   STATE      SIZE  ARCHITECTURE  SIGNERS
+          m     1.0.0    model  active  1.0 MiB  llama         1
 
           """)
       let then = try await agent.run("model", "list", "--json")

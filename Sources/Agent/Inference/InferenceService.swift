@@ -96,7 +96,7 @@ actor InferenceService {
       let files = try await locate(model)
       await makeRoom(for: model)
       try await audit("model", "system", InferenceService.fields(model, key.kind, "load"))
-      let engine = try await launcher.start(model, key.kind, files: files)
+      let engine = try await start(model, key.kind, files)
       entries[key]?.phase = .ready(engine)
       startWatch()
       entries[key]?.lastWords = nil
@@ -116,6 +116,21 @@ actor InferenceService {
       }
       Log.shared.error("engine not started", ["model": model.label, "reason": "\(error)"])
       throw error
+    }
+  }
+
+  /// Starts an engine, with its adapters where it takes them. An adapter that no engine loads does not keep its base from
+  /// answering.
+  private func start(_ model: EngineModel, _ kind: EngineKind, _ files: EngineFiles) async throws -> Engine {
+    guard kind == .generate, !files.adapters.isEmpty else {
+      return try await launcher.start(model, kind, files: EngineFiles(model: files.model))
+    }
+    do { return try await launcher.start(model, kind, files: files) } catch InferenceError.notStarted(_, let words) {
+      Log.shared.error("an engine does not start with its adapters", ["model": model.label, "lastWords": words])
+      var fields = InferenceService.fields(model, kind, "adapters_refused")
+      fields["adapters"] = .array(files.adapters.map { .string($0.digest.hex) })
+      try await audit("model", "system", fields)
+      return try await launcher.start(model, kind, files: EngineFiles(model: files.model))
     }
   }
 

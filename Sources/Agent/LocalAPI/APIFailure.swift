@@ -120,6 +120,12 @@ extension APIFailure {
     case .unknownModel(let name): self = .unknownModel(name)
     case .corrupt: self.init(status: 503, code: "model_corrupt", message: error.description, hint: "skerry sync")
     case .notReady: self.init(status: 503, code: "model_not_ready", message: error.description, retryAfter: 30)
+    case .unvouched:
+      self.init(status: 503, code: "model_unvouched", message: error.description, hint: "skerry sync")
+    case .evicted:
+      self.init(status: 503, code: "model_evicted", message: error.description, hint: "skerry sync", retryAfter: 60)
+    case .isAdapter: self.init(status: 400, code: "adapter", message: error.description)
+    case .noRoom: self.init(status: 507, code: "no_room", message: error.description)
     case .touched: self.init(status: 503, code: "model_not_ready", message: error.description, retryAfter: 5)
     case .replaced: self.init(status: 503, code: "model_not_ready", message: error.description, retryAfter: 1)
     case .stale:

@@ -32,13 +32,18 @@ struct InferenceDesk: Sendable {
   func admit(_ caller: Caller, _ name: String) async throws -> EngineModel {
     let base = String(name.prefix { $0 != ":" })
     try await access.authorize(caller, .infer, .model(base))
-    return EngineModel(try await registry.resolve(name))
+    do { return EngineModel(try await registry.answering(name)) } catch let error as RegistryError {
+      // Who asks for what had to go has it back with the next sync.
+      if case .evicted(let label) = error { try await registry.recall(label, by: caller.label) }
+      throw error
+    }
   }
 
   /// Has the model's engine ready, for as long as the lease is kept. Throws `RegistryError.stale` for a model that the
   /// signed policy lets answer no longer, whether or not its engine runs.
   func load(_ model: EngineModel, _ kind: EngineKind = .generate) async throws -> EngineLease {
     try await registry.demandUsable(model.label, at: clock.now())
+    await registry.noteUse(model.sha256)
     return try await inference.acquire(model, kind)
   }
 

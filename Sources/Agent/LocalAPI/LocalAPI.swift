@@ -10,6 +10,7 @@ struct LocalAPI: Sendable {
   let access: AccessControl
   let registry: ModelRegistry
   let inference: InferenceService
+  let scrubber: Scrubber
   let sync: SyncService
   let site: SiteService
   let bundles: BundleService
@@ -29,6 +30,7 @@ struct LocalAPI: Sendable {
     addOllama(to: &router)
     addStatus(to: &router)
     addModels(to: &router)
+    addStore(to: &router)
     addRoles(to: &router)
     addAudit(to: &router)
     addSync(to: &router)

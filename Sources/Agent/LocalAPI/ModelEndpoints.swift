@@ -5,14 +5,21 @@ import Web
 extension LocalAPI {
   func addModels(to router: inout Router) {
     router.on("GET", "/skerry/v1/models") { request, _ in
-      let models = try await visibleModels(try await caller(request))
+      let caller = try await caller(request)
+      let models = try await visibleModels(caller)
       let loaded = await loaded()
       let stale = await stale()
-      return .json(200, ["models": .array(models.map { LocalAPI.model($0, loaded, stale) })])
+      let policy = access.policy
+      let evicted = await registry.evicted().filter {
+        policy.decide(caller, .modelList, .model($0.manifest.name.description)).isAllowed
+      }
+      var listed: [JSONValue] = []
+      for model in models { listed.append(await shown(model, loaded, stale)) }
+      return .json(200, ["models": .array(listed + evicted.map(LocalAPI.evicted))])
     }
     router.on("GET", "/skerry/v1/models/{name}") { request, parameters in
       let model = try await visibleModel(try await caller(request), parameters["name"])
-      return .json(200, LocalAPI.model(model, await loaded(), await stale()))
+      return .json(200, await shown(model, await loaded(), await stale()))
     }
     router.on("POST", "/skerry/v1/models/{name}/verify") { request, parameters in
       let model = try await managed(request, parameters["name"])
@@ -31,7 +38,7 @@ extension LocalAPI {
     }
     router.on("POST", "/skerry/v1/models/{name}/load") { request, parameters in
       let model = try await managed(request, parameters["name"])
-      _ = try await desk.load(EngineModel(try await registry.resolve(model.manifest.label)))
+      _ = try await desk.load(EngineModel(try await registry.answering(model.manifest.label)))
       return .json(200, ["name": .string(model.name.description), "loaded": true])
     }
     router.on("POST", "/skerry/v1/models/{name}/unload") { request, parameters in
@@ -53,10 +60,18 @@ extension LocalAPI {
   /// `fresh`, `stale` or `refused`: what the expiry of the metadata means for every model.
   private func stale() async -> String { await registry.freshness(at: clock.now()).word }
 
+  private func shown(_ model: InstalledModel, _ loaded: Set<Digest>, _ freshness: String) async -> JSONValue {
+    var members = LocalAPI.model(model, loaded, freshness).object ?? [:]
+    members["pinned"] = .bool(await registry.isPinned(model))
+    members["lastUse"] = await registry.lastUse(model).map(JSONValue.integer) ?? .null
+    return .object(members)
+  }
+
   private static func model(_ model: InstalledModel, _ loaded: Set<Digest>, _ freshness: String) -> JSONValue {
     let manifest = model.manifest
     return [
       "name": .string(model.name.description), "version": .string(model.version.description),
+      "kind": .string(manifest.kind.rawValue), "base": manifest.base.map { .string($0.hex) } ?? .null,
       "state": .string(model.state.rawValue), "sha256": .string(manifest.sha256.hex),
       "length": .integer(Int64(clamping: manifest.length)), "architecture": .string(manifest.architecture),
       "contextLength": .integer(Int64(clamping: manifest.contextLength)),

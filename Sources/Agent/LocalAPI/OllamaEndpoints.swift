@@ -8,7 +8,7 @@ extension LocalAPI {
   func addOllama(to router: inout Router) {
     router.on("GET", "/api/version") { _, _ in .json(200, ["version": .string(agentVersion)]) }
     router.on("GET", "/api/tags") { request, _ in
-      let models = try await visibleModels(try await caller(request))
+      let models = try await visibleModels(try await caller(request)).filter { $0.manifest.kind == .model }
       return .json(200, ["models": .array(models.map(LocalAPI.ollamaModel))])
     }
     router.on("GET", "/api/ps") { request, _ in try await running(request) }
@@ -99,7 +99,7 @@ extension LocalAPI {
   }
 
   private func running(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let models = try await visibleModels(try await caller(request))
+    let models = try await visibleModels(try await caller(request)).filter { $0.manifest.kind == .model }
     let loaded = Set(await inference.statuses().filter { $0.state == "ready" }.map(\.model.sha256))
     return .json(
       200,

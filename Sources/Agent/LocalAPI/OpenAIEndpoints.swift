@@ -6,7 +6,7 @@ import Web
 extension LocalAPI {
   func addOpenAI(to router: inout Router) {
     router.on("GET", "/v1/models") { request, _ in
-      let models = try await visibleModels(try await caller(request))
+      let models = try await visibleModels(try await caller(request)).filter { $0.manifest.kind == .model }
       return .json(200, ["object": "list", "data": .array(models.map(LocalAPI.openAIModel))])
     }
     router.on("GET", "/v1/models/{id}") { request, parameters in

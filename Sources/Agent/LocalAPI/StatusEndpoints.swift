@@ -60,7 +60,7 @@ extension LocalAPI {
           ]
         }),
       "clock": LocalAPI.clock(account), "freshness": LocalAPI.freshness(freshness),
-      "engines": .array(engines.map(LocalAPI.engine)),
+      "engines": .array(engines.map(LocalAPI.engine)), "store": try await store(),
       "audit": audit(), "sync": try JSONValue(encoding: syncing), "outbox": .integer(Int64(syncing.outbox)),
       "keys": [
         "device": .string(log.deviceKey.vkey),

@@ -20,6 +20,11 @@ struct MetadataStore: Sendable {
   /// Keeps a trusted file of a top-level role durably; nil bytes remove it.
   func persist(_ file: String, _ bytes: [UInt8]?) throws {
     guard MetadataStore.names.contains(file) else { return }
+    // Every root stays: together they lead from the one that the box was enrolled with to the newest.
+    if file == "root.json", let bytes {
+      let version = try TUFDocument(parsing: bytes, as: .root).version
+      try write("\(directory)/roots/\(version).root.json", in: "\(directory)/roots", bytes)
+    }
     try write("\(directory)/\(file)", in: directory, bytes)
   }
 
@@ -27,6 +32,15 @@ struct MetadataStore: Sendable {
   func clear() throws {
     for file in MetadataStore.names { try persist(file, nil) }
     try pruneRoles(keeping: [])
+    for file in try DurableFile.names(in: "\(directory)/roots") { try DurableFile.remove("\(directory)/roots/\(file)") }
+  }
+
+  /// The kept roots, oldest first, up to this version.
+  func roots(through version: Int64) throws -> [[UInt8]] {
+    let numbers = try DurableFile.names(in: "\(directory)/roots").compactMap { name in
+      name.hasSuffix(".root.json") ? Int64(name.dropLast(".root.json".count)) : nil
+    }
+    return try numbers.sorted().filter { $0 <= version }.compactMap { try read("roots/\($0).root.json") }
   }
 
   // MARK: delegated roles

@@ -13,6 +13,9 @@ public actor ModelRegistry {
   let audit: AuditWriter
   let isInUse: @Sendable (ModelManifest) async -> Bool
   let now: @Sendable () -> Int64
+  let policy: StorePolicy
+  /// Nil: rows are taken for what they say, for whoever tries out the machinery alone.
+  let vouching: Vouching?
 
   /// The rows of the table, as they are on disk.
   private(set) var models: [InstalledModel]
@@ -22,6 +25,12 @@ public actor ModelRegistry {
   public private(set) var director: TrustedMetadata?
   /// The newest version of each name that the box has had, as on disk.
   private var floors: [ModelName: ModelVersion]
+  /// Pins, uses and evictions, as on disk.
+  var marks: StoreMarks
+  /// Which kept metadata vouches for which model.
+  var notes: [VoucherNote.Key: VoucherNote]
+  /// The floors as the file beside the database has them.
+  var keptFloors: [ModelName: ModelVersion]
   var isReconciling = false
 
   /// Opens the registry as the last run left it, without any network.
@@ -31,28 +40,37 @@ public actor ModelRegistry {
   ///   - directory: `registry` in the state directory; `tuf` and `director` in it hold the metadata.
   ///   - audit: makes a durable record; nothing takes effect when it throws.
   ///   - isInUse: whether an engine has this file open, so that it must not be removed.
+  ///   - policy: how much it may keep.
+  ///   - vouching: who must have signed for a model that an engine gets.
   ///   - now: Unix seconds.
   public static func open(
     database: Database, directory: String, audit: @escaping AuditWriter,
-    isInUse: @escaping @Sendable (ModelManifest) async -> Bool = { _ in false },
-    now: @escaping @Sendable () -> Int64
+    isInUse: @escaping @Sendable (ModelManifest) async -> Bool = { _ in false }, policy: StorePolicy = StorePolicy(),
+    vouching: Vouching? = nil, now: @escaping @Sendable () -> Int64
   ) async throws -> ModelRegistry {
     let store = try ContentStore(root: directory)
     let metadata = MetadataStore(directory: directory + "/tuf")
     let directorMetadata = MetadataStore(directory: directory + "/director")
-    let (models, floors) = try await database.read { (try ModelTable.all($0), try VersionFloors.all($0)) }
+    let keptFloors = FloorFile(path: directory + "/floors.json").load()
+    let (models, floors, marks, notes) = try await database.read {
+      (try ModelTable.all($0), try VersionFloors.all($0), try StoreMarks.all($0), try VoucherNote.all($0))
+    }
     // Metadata that can't be read leaves the installed models working; the next sync fetches it anew.
     let trusted = try metadata.load().flatMap { try? TrustedMetadata.loadOffline($0) }
     let director = try directorMetadata.load().flatMap { try? TrustedMetadata.loadOffline($0) }
     return ModelRegistry(
       database: database, store: store, metadata: metadata, directorMetadata: directorMetadata, audit: audit,
-      isInUse: isInUse, now: now, models: models, floors: floors, trusted: trusted, director: director)
+      isInUse: isInUse, now: now, policy: policy, vouching: vouching, models: models,
+      floors: floors.merging(keptFloors, uniquingKeysWith: max), marks: marks,
+      notes: notes, keptFloors: keptFloors, trusted: trusted, director: director)
   }
 
   private init(
     database: Database, store: ContentStore, metadata: MetadataStore, directorMetadata: MetadataStore,
     audit: @escaping AuditWriter, isInUse: @escaping @Sendable (ModelManifest) async -> Bool,
-    now: @escaping @Sendable () -> Int64, models: [InstalledModel], floors: [ModelName: ModelVersion],
+    now: @escaping @Sendable () -> Int64, policy: StorePolicy, vouching: Vouching?,
+    models: [InstalledModel], floors: [ModelName: ModelVersion], marks: StoreMarks,
+    notes: [VoucherNote.Key: VoucherNote], keptFloors: [ModelName: ModelVersion],
     trusted: TrustedMetadata?, director: TrustedMetadata?
   ) {
     self.database = database
@@ -62,6 +80,11 @@ public actor ModelRegistry {
     self.audit = audit
     self.isInUse = isInUse
     self.now = now
+    self.policy = policy
+    self.vouching = vouching
+    self.marks = marks
+    self.notes = notes
+    self.keptFloors = keptFloors
     self.models = models
     self.floors = floors
     self.trusted = trusted
@@ -72,10 +95,18 @@ public actor ModelRegistry {
   public func installed() -> [InstalledModel] { models.filter { !$0.isRetired } }
 
   /// The model that a caller means by `smollm2` (its newest active version) or `smollm2:1.0`.
-  /// Throws `RegistryError.unknownModel`, `.notReady` or `.corrupt`.
+  /// Throws `RegistryError.unknownModel`, `.notReady`, `.evicted` or `.corrupt`.
   public func resolve(_ name: String) throws -> InstalledModel {
     let named = models.filter { !$0.isRetired && ($0.name.description == name || $0.manifest.label == name) }
-    guard let newest = named.max(by: { $0.version < $1.version }) else { throw RegistryError.unknownModel(name) }
+    guard let newest = named.max(by: { $0.version < $1.version }) else {
+      let evicted = marks.evictions.values.filter {
+        $0.manifest.name.description == name || $0.manifest.label == name
+      }
+      if let last = evicted.max(by: { $0.manifest.version < $1.manifest.version }) {
+        throw RegistryError.evicted(last.manifest.label)
+      }
+      throw RegistryError.unknownModel(name)
+    }
     if let active = named.filter({ $0.state == .active }).max(by: { $0.version < $1.version }) { return active }
     if newest.state == .corrupt {
       throw RegistryError.corrupt(newest.manifest.label, reason: newest.problem ?? "digest mismatch")
@@ -113,6 +144,7 @@ public actor ModelRegistry {
   func open(_ model: InstalledModel, progress: ProgressHandler? = nil) async throws -> VerifiedFile {
     let (store, digest, total) = (store, model.manifest.sha256, model.manifest.length)
     let label = model.manifest.label
+    try await demandVoucher(of: model)
     let problem: String
     do {
       return try await offPool {
@@ -184,6 +216,7 @@ public actor ModelRegistry {
       try metadata.persist("root.json", root)
     }
     floors = [:]
+    try await keepFloors()
     self.trusted = trusted
     director = nil
   }
@@ -221,6 +254,7 @@ public actor ModelRegistry {
     }
     floors[model.name] = floor
     remember([model] + retired)
+    try await keepFloors()
   }
 
   /// The newest version of each name that the box has had, or has stepped back to. Models of before there was such a
@@ -238,6 +272,11 @@ public actor ModelRegistry {
     try await database.write { connection in
       for model in gone { try ModelTable.remove(model, connection) }
     }
+    dropRows(gone)
+  }
+
+  /// Rows that are gone from the disk.
+  func dropRows(_ gone: [InstalledModel]) {
     models.removeAll { model in gone.contains { $0.isSameFile(as: model) } }
   }
 

@@ -20,10 +20,11 @@ public struct ReconcileResult: Sendable {
 extension ModelRegistry {
   /// True when a wanted model is not active, or one of the active files is not there in its full length, or a model is
   /// to go.
-  func needsWork(wanted: [AdmittedModel], kept: [ModelManifest] = []) -> Bool {
-    if models.contains(where: \.isRetired) { return true }
+  func needsWork(wanted: [AdmittedModel], kept: [ModelManifest] = []) async -> Bool {
     let stays = Set(wanted.map(\.manifest) + kept)
-    return wanted.contains { !isPresent($0.manifest) } || models.contains { !stays.contains($0.manifest) }
+    if models.contains(where: { !$0.isRetired && !stays.contains($0.manifest) }) { return true }
+    if await !inventory().garbage.isEmpty { return true }
+    return wanted.contains { !isPresent($0.manifest) && !marks.isEvicted($0.manifest) }
   }
 
   /// Brings the box to what was admitted: gathers, verifies and activates what is missing, mends what is corrupt, and
@@ -40,13 +41,19 @@ extension ModelRegistry {
 
     var result = ReconcileResult()
     let manifests = wanted.map(\.manifest)
-    for admitted in wanted {
+    let started = now()
+    try await forgetEvictions(allBut: manifests + kept)
+    // Bases before their adapters.
+    for admitted in wanted.sorted(by: { $0.manifest.kind == .model && $1.manifest.kind == .adapter }) {
       let manifest = admitted.manifest
+      if marks.isEvicted(manifest) { continue }
       if isPresent(manifest) {
-        try await unretire(manifest)
+        try await renewVoucher(manifest)
         continue
       }
       do {
+        try demandBase(of: manifest)
+        try await makeRoom(for: manifest, started: started)
         result.fetchedBytes += try await install(
           admitted, among: manifests + kept, source: source, progress: progress)
         result.activated.append(manifest.label)
@@ -60,16 +67,8 @@ extension ModelRegistry {
 
   /// Active, with a file of the right length in place.
   private func isPresent(_ manifest: ModelManifest) -> Bool {
-    models.contains { $0.manifest == manifest && $0.state == .active }
+    models.contains { $0.manifest == manifest && $0.state == .active && !$0.isRetired }
       && DurableFile.size(store.blobPath(manifest.sha256)) == manifest.length
-  }
-
-  private func unretire(_ manifest: ModelManifest) async throws {
-    for model in models where model.manifest == manifest && model.isRetired {
-      var wanted = model
-      wanted.isRetired = false
-      try await put(wanted)
-    }
   }
 
   /// From signed metadata to an active model. Returns the bytes fetched.
@@ -86,7 +85,10 @@ extension ModelRegistry {
     let seeds = models.map(\.manifest).filter { $0.sha256 != manifest.sha256 }
     let installer = ModelInstaller(manifest: manifest, seeds: seeds, store: store, source: source, progress: progress)
 
-    let isComplete = before?.state == .staged && store.has(manifest.sha256)
+    // Staged before a crash, or kept from an earlier time: a rollback needs no network.
+    let isKept = before?.manifest == manifest && before?.state == .active
+    let isComplete =
+      (before?.state == .staged || isKept) && DurableFile.size(store.blobPath(manifest.sha256)) == manifest.length
     var fetched: UInt64 = 0
     if !isComplete {
       try await put(model)
@@ -105,6 +107,7 @@ extension ModelRegistry {
       try await put(model)
     }
 
+    try await vouch(for: manifest)
     progress?(SyncProgress(.activate, model: manifest.label, done: 1, total: 1))
     let mended = before?.state == .corrupt
     var record = fields(of: model, event: mended ? "mended" : "activated")
@@ -125,7 +128,7 @@ extension ModelRegistry {
   }
 
   /// Retires what is not wanted, unless a newer one of its name is still on its way, and removes the retired that
-  /// nobody uses. Returns the labels of those removed.
+  /// nobody needs. Returns the labels of those removed.
   private func retire(allBut wanted: [ModelManifest], kept: [ModelManifest]) async throws -> [String] {
     func isAwaited(_ model: InstalledModel) -> Bool {
       model.state == .active && wanted.contains { $0.name == model.name && !isPresent($0) }
@@ -139,17 +142,7 @@ extension ModelRegistry {
     }
     if !leaving.isEmpty { try await put(leaving.map(\.retired)) }
 
-    var gone: [InstalledModel] = []
-    for model in models where model.isRetired {
-      if model.state == .active, await isInUse(model.manifest) { continue }
-      gone.append(model)
-    }
-    for model in gone where model.state == .active {
-      try await audit("model", "system", fields(of: model, event: "removed"))
-    }
-    if !gone.isEmpty { try await forget(gone) }
-    try await sweep()
-    return gone.map(\.manifest.label)
+    return try await collectGarbage().removed
   }
 
   /// Removes files that no row names: of models just forgotten, or of a run that was killed between row and file.

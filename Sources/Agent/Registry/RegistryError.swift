@@ -14,6 +14,16 @@ public enum RegistryError: Error, Sendable, CustomStringConvertible {
   case corrupt(String, reason: String)
   /// Somebody has its file open for writing, so that no engine gets it.
   case touched(String)
+  /// No kept, signed metadata names it, whatever the database says.
+  case unvouched(String, reason: String)
+  /// It went to make room for another.
+  case evicted(String)
+  /// The quota leaves no room for it, even without all that may go.
+  case noRoom(model: String, needed: UInt64, used: UInt64, quota: UInt64)
+  /// The model that an adapter belongs to is not on the box.
+  case baseMissing(model: String, base: Digest)
+  /// An adapter was asked for as if it were a model.
+  case isAdapter(String, base: String)
   case noSpace(model: String, needed: UInt64, free: UInt64)
   /// The hub's index is not the one that the signed metadata names.
   case wrongIndex(model: String)
@@ -52,6 +62,18 @@ public enum RegistryError: Error, Sendable, CustomStringConvertible {
       "the stored file of \(model) is damaged (\(reason)); it is not loaded, and the next `skerry sync` mends it"
     case .touched(let model):
       "somebody has the stored file of \(model) open for writing; no engine gets it until that ends (see: fuser)"
+    case .unvouched(let model, let reason):
+      "nobody vouches for \(model): \(reason); it is not loaded, and the next `skerry sync` brings what is signed"
+    case .evicted(let model):
+      "\(model) went to make room for another model; it was asked back just now, and the next sync fetches it "
+        + "(now: `skerry sync`)"
+    case .noRoom(let model, let needed, let used, let quota):
+      "no room for \(model) under the quota: it needs \(needed) bytes, \(used) of \(quota) are taken, and what may go is "
+        + "too little; raise store.quotaBytes, or `skerry model unpin` one"
+    case .baseMissing(let model, let base):
+      "the adapter \(model) waits for its base \(base.hex.prefix(12))…, which is not on this box"
+    case .isAdapter(let adapter, let base):
+      "\(adapter) is a LoRA adapter and answers nothing by itself; ask its base \(base)"
     case .noSpace(let model, let needed, let free):
       "not enough disk space for \(model): it needs \(needed) bytes and \(free) are free; free \(needed - min(free, needed)) more"
     case .wrongIndex(let model): "the chunk index of \(model) is not the signed one"

@@ -33,5 +33,8 @@ int skerry_pipe(int ends[2]);
 // A socket that gets the kernel's news of links and routes (rtnetlink(7)), or minus an errno.
 int skerry_route_socket(void);
 
+// From here on the calling thread gets what the disk and the processor have left over.
+void skerry_be_idle(void);
+
 void skerry_name_thread(const char *name);
 #endif
