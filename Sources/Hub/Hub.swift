@@ -69,11 +69,27 @@ public final class Hub: Sendable {
     }
     keeper.withLock {
       $0 = Task { [weak self] in
+        var rounds = 0
         while !Task.isCancelled {
           do { try await Task.sleep(for: .seconds(600)) } catch { return }
           await self?.refresh()
+          // Ten minutes after the start, and then once a day.
+          if rounds.isMultiple(of: 144) { await self?.collect() }
+          rounds += 1
         }
       }
+    }
+  }
+
+  /// What no metadata names any more goes.
+  private func collect() async {
+    do {
+      let found = try await repository.collect(grace: Repository.grace, now: Clock.unixTime())
+      if !found.isEmpty {
+        Log.shared.info("collected garbage", ["chunks": "\(found.chunks)", "bytes": "\(found.bytes)"])
+      }
+    } catch {
+      Log.shared.error("garbage could not be collected", ["reason": "\(error)"])
     }
   }
 

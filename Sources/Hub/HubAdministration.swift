@@ -1,5 +1,6 @@
 import Fleet
 import Host
+import Storage
 import Trust
 
 /// What the operator can do with a hub's directory at hand, whether or not the hub runs: the database takes both.
@@ -18,6 +19,14 @@ public struct HubAdministration: Sendable {
   /// A new enrolment token; `lifetime` in seconds. Throws `HubError` (not_published).
   public func createToken(lifetime: Int64) async throws -> EnrollmentToken {
     try await state.makeEnrollmentToken(lifetime: lifetime, now: Clock.unixTime())
+  }
+
+  /// Takes away what no metadata names any more. The hub must not run: it does the same by itself. Throws
+  /// `InstanceLock.Failure` when it does.
+  public func collect(grace: Int64, isDryRun: Bool) async throws -> RepositoryGarbage.Found {
+    let lock = try InstanceLock(directory: state.directory)
+    defer { withExtendedLifetime(lock) {} }
+    return try await repository.collect(grace: grace, now: Clock.unixTime(), isDryRun: isDryRun)
   }
 
   /// All boxes by name.

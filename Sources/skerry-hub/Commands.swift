@@ -21,6 +21,7 @@ struct HubCommands {
       case "init": try await initialise()
       case "serve": try await HubProgram.serve(directory: directory)
       case "token create": try await withHub(createToken)
+      case "gc": try await withHub(collect)
       case "device list": try await withHub(listDevices)
       case "device show": try await withHub(showDevice)
       case "device revoke": try await withHub(revokeDevice)
@@ -89,6 +90,18 @@ struct HubCommands {
     let token = try await hub.createToken(lifetime: lifetime)
     show(["token": .string(token.encoded), "expires": .integer(token.expires)], token.encoded + "\n")
     if !command.flag("json") { Voice.note("good for one box and for \(Readable.seconds(lifetime))") }
+  }
+
+  private func collect(_ hub: HubAdministration) async throws {
+    let isDryRun = command.flag("dry-run")
+    let found = try await hub.collect(grace: try command.seconds("grace") ?? Repository.grace, isDryRun: isDryRun)
+    show(
+      [
+        "dryRun": .bool(isDryRun), "chunks": .integer(Int64(found.chunks)), "indexes": .integer(Int64(found.indexes)),
+        "bytes": .integer(Int64(clamping: found.bytes)), "chunksKept": .integer(Int64(found.kept)),
+      ],
+      "\(isDryRun ? "would remove" : "removed") \(found.chunks) chunks and \(found.indexes) indexes, "
+        + "\(Readable.bytes(found.bytes)); \(found.kept) chunks are needed\n")
   }
 
   private func listDevices(_ hub: HubAdministration) async throws {

@@ -26,6 +26,13 @@ let hubCommand = CommandSpec(
       ]),
     CommandSpec("serve", "run the hub until SIGTERM"),
     CommandSpec(
+      "gc", "remove chunks and indexes that no metadata names any more",
+      discussion: "For a hub that is stopped; one that runs does it by itself once a day.",
+      options: [
+        OptionSpec("grace", value: "TIME", "how long removed models stay for readers", default: "7d"),
+        OptionSpec("dry-run", "only say what would go"),
+      ]),
+    CommandSpec(
       "token", "enrolment tokens",
       subcommands: [
         CommandSpec(

@@ -47,7 +47,7 @@ enum EngineArguments {
   /// The largest context that a slot gets without being asked for: more costs memory that small boxes don't have.
   static let defaultContext = 4096
 
-  /// `adapters` are paths, as `path` is the model's. None is applied until a request asks for it.
+  /// `adapters` are paths, as `path` is the model's. Each starts with the scale 0: it changes nothing until it is asked for.
   static func make(
     _ model: EngineModel, _ kind: EngineKind, path: String, adapters: [String] = [], socket: String,
     _ configuration: AgentConfiguration.Engine
@@ -63,7 +63,7 @@ enum EngineArguments {
     case .generate: list += ["--jinja"]
     case .embed: list += ["--embeddings", "--pooling", "mean"]
     }
-    if !adapters.isEmpty { list += ["--lora", adapters.joined(separator: ","), "--lora-init-without-apply"] }
+    if !adapters.isEmpty { list += ["--lora-scaled", adapters.map { $0 + ":0" }.joined(separator: ",")] }
     if configuration.threads > 0 { list += ["--threads", String(configuration.threads)] }
     return list + configuration.arguments
   }

@@ -46,6 +46,15 @@ public actor Repository {
     for name in try files.stagedNames() { try files.unstage(name) }
   }
 
+  /// Takes away chunks, indexes and signatures that no metadata names any more; see `RepositoryGarbage`. Nothing is
+  /// published meanwhile, so that no publication counts on what goes.
+  public func collect(grace: Int64, now: Int64, isDryRun: Bool = false) throws -> RepositoryGarbage.Found {
+    try RepositoryGarbage(root: files.directory, grace: grace).collect(now: now, isDryRun: isDryRun)
+  }
+
+  /// How long removed models stay for readers, and uploads for their metadata, in seconds.
+  public static let grace: Int64 = 7 * 86_400
+
   /// The root that boxes start from.
   public func firstRoot() throws -> [UInt8]? { try files.metadata("1.root.json") }
 

@@ -24,6 +24,7 @@ enum RepoAdd {
     let ring = try isStaging ? RepoKeyring(command) : RepoKeyring.demanded(command)
     if !isStaging { try ring.demandKeys(of: role, before.staging) }
     let header = try header(of: file, path)
+    let base = try base(command, before, header, path)
     let signed = try await RepoSignedFile.demand(command, folder, file: path)
 
     let progress = ProgressBar(hidden: command.flag("json"))
@@ -38,7 +39,7 @@ enum RepoAdd {
       name: name, version: version, fileName: fileName, length: written.length, sha256: written.digest,
       index: ModelManifest.Index(length: UInt64(index.count), sha256: written.indexDigest),
       architecture: header.architecture, contextLength: header.contextLength, license: command.option("license"),
-      publisher: command.option("publisher"))
+      publisher: command.option("publisher"), base: base)
     manifest.signature = try signed?.keep(in: folder, added: written.digest)
     try list(
       command, folder, ring, manifest, role,
@@ -105,6 +106,40 @@ enum RepoAdd {
     }
     throw CommandFailure(
       "the repository has no role \(name) that lists models", hint: "make it: skerry repo delegate", status: .noInput)
+  }
+
+  /// The digest of the model that an adapter belongs to; nil for a model. The file must say of itself what it is.
+  private static func base(
+    _ command: ParsedCommand, _ draft: RepoDraft, _ header: GGUFHeader, _ path: String
+  ) throws -> Digest? {
+    let kind: ArtifactKind
+    do { kind = try header.kind() } catch { throw CommandFailure("\(path): \(error)", status: .data) }
+    let isAdapter = command.flag("adapter")
+    guard isAdapter == (command.option("base") != nil) else {
+      throw UsageError(path: command.path, "--adapter and --base MODEL go together")
+    }
+    guard isAdapter == (kind == .adapter) else {
+      throw CommandFailure(
+        "\(path) says of itself that it is \(kind == .adapter ? "an adapter" : "a model")",
+        hint: isAdapter ? "leave out --adapter" : "add it with --adapter --base NAME:VERSION", status: .data)
+    }
+    guard let named = command.option("base") else { return nil }
+    let models = try draft.tree().reachable().compactMap { try? ModelManifest($0.target) }
+    let found = models.first { $0.label == named || $0.sha256.hex == named.lowercased() }
+    if let found {
+      guard found.kind == .model else { throw CommandFailure("\(named) is an adapter itself", status: .data) }
+      guard found.architecture == header.architecture else {
+        throw CommandFailure(
+          "\(path) is for the architecture \(header.architecture), and \(named) is \(found.architecture)", status: .data
+        )
+      }
+      return found.sha256
+    }
+    guard let digest = Digest(hex: named) else {
+      throw CommandFailure(
+        "the repository lists no model \(named)", hint: "add the base first, or give its SHA-256", status: .noInput)
+    }
+    return digest
   }
 
   private static func header(of file: InputFile, _ path: String) throws -> GGUFHeader {

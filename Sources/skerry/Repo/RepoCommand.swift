@@ -38,6 +38,7 @@ enum RepoCommands {
       case "add": try await RepoAdd.run(command)
       case "remove": try RepoChanges.remove(command)
       case "renew": try RepoChanges.renew(command)
+      case "gc": try RepoGC.run(command)
       case "stage": try RepoStaging.stage(command)
       case "sign": try RepoStaging.sign(command)
       case "commit": try RepoStaging.commit(command)

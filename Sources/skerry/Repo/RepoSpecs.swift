@@ -4,7 +4,7 @@ import CommandLine
 enum RepoSpecs {
   static let all = [
     initialize, key, role, delegate, RepoPublisherCommands.spec, add, remove, rotate, renew, policy, stage, sign,
-    commit, publish, status, check,
+    commit, publish, status, check, RepoGC.spec,
   ]
 
   // MARK: - What several of them take
@@ -165,6 +165,8 @@ enum RepoSpecs {
         "signature", value: "FILE", "the publisher's own signature (see repo publisher)", completion: .files),
       OptionSpec("license", value: "SPDX", "its licence, for example Apache-2.0"),
       OptionSpec("role", value: "ROLE", "the role that lists it", default: "targets"),
+      OptionSpec("adapter", "it is a LoRA adapter; --base says for which model"),
+      OptionSpec("base", value: "MODEL", "the adapter's base: NAME:VERSION of a listed model, or a SHA-256"),
     ],
     examples: [
       Example(
@@ -174,7 +176,7 @@ enum RepoSpecs {
 
   private static let remove = CommandSpec(
     "remove", "takes a model off its list and signs the list",
-    discussion: "Boxes delete the model at their next sync. Its chunks stay in the folder.",
+    discussion: "Boxes delete the model at their next sync. Its chunks stay in the folder until skerry repo gc.",
     arguments: [directory, ArgumentSpec("NAME", "the model's name")],
     options: changing + [OptionSpec("version", value: "VERSION", "only this version; otherwise all")])
 
