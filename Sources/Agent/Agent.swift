@@ -95,7 +95,7 @@ public final class Agent: Sendable {
       configuration: SyncService.Configuration(
         stateDirectory: state, name: name, agentVersion: agentVersion,
         probeSeconds: Double(configuration.sync.probeSeconds),
-        intervalSeconds: Double(configuration.sync.intervalSeconds)),
+        intervalSeconds: Double(configuration.sync.intervalSeconds), transfer: configuration.sync.transfer.rules),
       surroundings: SyncService.Surroundings(
         sandbox: { sandbox.state }, report: { try JSONValue(encoding: try await reporter.envelope()) }, clock: clock),
       identity: identity, database: database, registry: registry, log: log, http: hubClient, site: site)

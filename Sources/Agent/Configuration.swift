@@ -62,6 +62,8 @@ public struct AgentConfiguration: Sendable, Hashable {
     public var probeSeconds = 4
     /// How often to sync while it can.
     public var intervalSeconds = 900
+    /// When and how fast models travel.
+    public var transfer = TransferConfiguration()
   }
 
   public struct Logging: Sendable, Hashable {
@@ -206,7 +208,8 @@ extension AgentConfiguration.Engine {
 
 extension AgentConfiguration.Sync {
   init(_ field: JSONField) throws(JSONFieldError) {
-    let members = try field.members(["probeSeconds", "intervalSeconds"])
+    let members = try field.members(["probeSeconds", "intervalSeconds"] + TransferConfiguration.keys)
+    transfer = try TransferConfiguration(members)
     if let field = members["probeSeconds"] { probeSeconds = try field.integer(1...3600) }
     if let field = members["intervalSeconds"] { intervalSeconds = try field.integer(5...86_400 * 30) }
   }

@@ -94,9 +94,12 @@ extension AgentConfiguration {
         "promptCacheMiB": .integer(Int64(engine.promptCacheMiB)),
         "arguments": .array(engine.arguments.map(JSONValue.string)),
       ],
-      "sync": [
-        "probeSeconds": .integer(Int64(sync.probeSeconds)), "intervalSeconds": .integer(Int64(sync.intervalSeconds)),
-      ],
+      "sync": .object(
+        sync.transfer.effective.merging(
+          [
+            "probeSeconds": .integer(Int64(sync.probeSeconds)),
+            "intervalSeconds": .integer(Int64(sync.intervalSeconds)),
+          ]) { _, own in own }),
       "bundle": bundle.effective,
       "log": ["level": .string(log.level.rawValue)],
       "limits": [

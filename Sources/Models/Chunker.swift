@@ -25,6 +25,15 @@ public struct Chunker: Sendable {
     return Array(bytes).withUnsafeBytes { push(buffer: $0) }
   }
 
+  /// How many bytes lie between the last cut and the end of what was pushed.
+  public var pending: Int { length }
+
+  /// The next chunk is `maximum` zeros: zeros alone are never cut before that. Only right after a cut.
+  public mutating func passZeros() {
+    precondition(length == 0, "zeros are passed only right after a cut")
+    total += UInt64(Chunker.maximum)
+  }
+
   /// Ends the stream; returns where the last chunk ends, or nil when it ended with a cut or is empty.
   public mutating func finish() -> UInt64? {
     guard length > 0 else { return nil }

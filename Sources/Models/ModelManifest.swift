@@ -24,7 +24,8 @@ public struct ModelManifest: Hashable, Sendable {
   /// The length of the weights in bytes.
   public var length: UInt64
   public var sha256: Digest
-  public var index: Index
+  /// Nil: the file is fetched as a whole.
+  public var index: Index?
   /// GGUF's `general.architecture`, for example `llama`.
   public var architecture: String
   /// The context that the model was trained for, in tokens; 0 when the file does not say.
@@ -36,7 +37,7 @@ public struct ModelManifest: Hashable, Sendable {
   public var signature: PublisherSignature?
 
   public init(
-    name: ModelName, version: ModelVersion, fileName: String, length: UInt64, sha256: Digest, index: Index,
+    name: ModelName, version: ModelVersion, fileName: String, length: UInt64, sha256: Digest, index: Index?,
     architecture: String, contextLength: UInt64, license: String? = nil, publisher: String? = nil, base: Digest? = nil
   ) {
     kind = base == nil ? .model : .adapter
@@ -55,6 +56,9 @@ public struct ModelManifest: Hashable, Sendable {
 
   /// The TUF target's path: `models/NAME/VERSION/FILE.gguf`.
   public var targetPath: String { "models/\(name)/\(version)/\(fileName)" }
+
+  /// Where the whole file lies in a repository's `targets/`: TUF's consistent snapshots put the digest before the name.
+  public var filePath: String { "models/\(name)/\(version)/\(sha256.hex).\(fileName)" }
 
   /// `NAME:VERSION`, for messages.
   public var label: String { "\(name):\(version)" }
@@ -98,9 +102,13 @@ extension ModelManifest {
       throw wrong("custom.skerry.version must be \(ModelVersion.rule)")
     }
     guard length > 0, length <= UInt64(Int64.max) else { throw wrong("its length is absurd") }
-    guard let indexLength = fields["index"]?["length"]?.integer, indexLength > 0,
-      let indexText = fields["index"]?["sha256"]?.string, let indexDigest = Digest(hex: indexText)
-    else { throw wrong("custom.skerry.index must have a length and a sha256") }
+    var index: Index?
+    if let field = fields["index"], field != .null {
+      guard let length = field["length"]?.integer, length > 0,
+        let digest = field["sha256"]?.string.flatMap({ Digest(hex: $0) })
+      else { throw wrong("custom.skerry.index must have a length and a sha256") }
+      index = Index(length: UInt64(length), sha256: digest)
+    }
     guard let contextLength = fields["contextLength"]?.integer ?? (fields["contextLength"] == nil ? 0 : nil),
       contextLength >= 0
     else { throw wrong("custom.skerry.contextLength must be a number of tokens") }
@@ -112,7 +120,7 @@ extension ModelManifest {
 
     self.init(
       name: name, version: version, fileName: String(parts[3]), length: length, sha256: sha256,
-      index: Index(length: UInt64(indexLength), sha256: indexDigest), architecture: try text("architecture"),
+      index: index, architecture: try text("architecture"),
       contextLength: UInt64(contextLength), license: try optionalText("license"),
       publisher: try optionalText("publisher"), base: base)
     if let value = fields["signature"] {
@@ -137,9 +145,11 @@ extension ModelManifest {
       "kind": .string(kind.rawValue), "format": "gguf", "name": .string(name.description),
       "version": .string(version.description),
       "architecture": .string(architecture), "contextLength": .integer(Int64(clamping: contextLength)),
-      "index": ["length": .integer(Int64(clamping: index.length)), "sha256": .string(index.sha256.hex)],
     ]
     if let base { fields["base"] = ["sha256": .string(base.hex)] }
+    if let index {
+      fields["index"] = ["length": .integer(Int64(clamping: index.length)), "sha256": .string(index.sha256.hex)]
+    }
     if let license { fields["license"] = .string(license) }
     if let publisher { fields["publisher"] = .string(publisher) }
     fields["signature"] = signature?.json

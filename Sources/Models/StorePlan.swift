@@ -121,5 +121,5 @@ public struct StoreInventory: Sendable {
 
 extension ModelManifest {
   /// The digest of the chunk index, where there is one.
-  public var indexDigest: Digest? { (index as Index?)?.sha256 }
+  public var indexDigest: Digest? { index?.sha256 }
 }

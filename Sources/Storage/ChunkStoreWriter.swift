@@ -38,7 +38,18 @@ public struct ChunkStoreWriter: Sendable {
     var chunks: [(length: Int, id: ChunkID)] = []
     var written: [ChunkID] = []
     var start: UInt64 = 0
-    try ChunkedReading.ends(of: source) { end in
+    let zeros = [UInt8](repeating: 0, count: Chunker.maximum)
+    let zerosID = Digest(of: zeros)
+    var hasZeros = false
+    try ChunkedReading.ends(of: source) { end, isHole in
+      if isHole, hasZeros {
+        whole.update(zeros)
+        chunks.append((zeros.count, zerosID))
+        start = end
+        progress(end, size)
+        return
+      }
+      hasZeros = hasZeros || isHole
       let bytes = try source.read(at: start, count: Int(end - start))
       guard bytes.count == Int(end - start) else {
         throw StorageError.damaged(path: path, reason: "it changed while it was read")
@@ -110,16 +121,26 @@ public struct ChunkStoreWriter: Sendable {
 
 /// A file's cut points, with bounded memory.
 enum ChunkedReading {
-  /// Calls with the end of each chunk, in order.
-  static func ends(of file: OpenFile, _ body: (UInt64) throws -> Void) throws {
+  /// Calls with the end of each chunk, in order, and whether it is a hole in the file, of the longest length: those are
+  /// found without being read.
+  static func ends(of file: OpenFile, _ body: (UInt64, Bool) throws -> Void) throws {
+    let size = try file.size()
     var chunker = Chunker()
     var at: UInt64 = 0
     while true {
-      let piece = try file.read(at: at, count: 1 << 20)
+      let isHole = at + UInt64(Chunker.maximum) <= size ? try file.isHole(at, Chunker.maximum) : false
+      if isHole, chunker.pending == 0 {
+        chunker.passZeros()
+        at += UInt64(Chunker.maximum)
+        try body(at, true)
+        continue
+      }
+      // In a hole no more than the chunk may still have, so that the next look is at its end.
+      let piece = try file.read(at: at, count: isHole ? Chunker.maximum - chunker.pending : 1 << 20)
       if piece.isEmpty { break }
       at += UInt64(piece.count)
-      for end in chunker.push(piece) { try body(end) }
+      for end in chunker.push(piece) { try body(end, false) }
     }
-    if let end = chunker.finish() { try body(end) }
+    if let end = chunker.finish() { try body(end, false) }
   }
 }

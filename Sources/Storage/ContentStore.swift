@@ -1,5 +1,6 @@
 import Glibc
 import Models
+import Synchronization
 import Trust
 
 /// Files by the SHA-256 of their content, under one folder:
@@ -7,8 +8,9 @@ import Trust
 /// blobs/sha256/HEX     whole and verified when it was put there
 /// indexes/HEX.caibx    chunk indexes, by the index's own digest
 /// partial/HEX          a download under way, by the digest that it must have in the end
+/// partial/HEX.claims   which of its chunks are here
 /// ```
-/// Only `ChunkAssembler.finish` and `putBlob` put a blob in its place, by a rename after a sync: a crash leaves a
+/// Only `ChunkAssembler.finish`, `WholeFileAssembler.finish` and `putBlob` put a blob in its place, by a rename after a sync: a crash leaves a
 /// whole blob or none.
 public struct ContentStore: Sendable {
   public let root: String
@@ -22,6 +24,9 @@ public struct ContentStore: Sendable {
   public func blobPath(_ digest: Digest) -> String { "\(root)/blobs/sha256/\(digest.hex)" }
   public func indexPath(_ digest: Digest) -> String { "\(root)/indexes/\(digest.hex).caibx" }
   public func partialPath(_ digest: Digest) -> String { "\(root)/partial/\(digest.hex)" }
+
+  /// What of a download is here; see `PartialClaims`.
+  func claimsPath(_ digest: Digest) -> String { "\(partialPath(digest)).claims" }
 
   public func has(_ digest: Digest) -> Bool { DurableFile.exists(blobPath(digest)) }
 
@@ -60,7 +65,9 @@ public struct ContentStore: Sendable {
 
   /// The index, read and checked again; nil when it is absent or no longer matches its name.
   public func index(_ digest: Digest) throws -> ChunkIndex? {
-    guard let bytes = try DurableFile.read(indexPath(digest), limit: 64 << 20), Digest(of: bytes) == digest else {
+    guard let bytes = try DurableFile.read(indexPath(digest), limit: ChunkIndex.largestIndex),
+      Digest(of: bytes) == digest
+    else {
       return nil
     }
     return try ChunkIndex(caibx: bytes)
@@ -81,6 +88,7 @@ public struct ContentStore: Sendable {
       lstat(blobPath(digest), &status) == 0 && status.st_mode & S_IFMT == S_IFREG && status.st_nlink == 1
       && status.st_mode & (S_IWGRP | S_IWOTH) == 0 && status.st_uid == geteuid()
     guard isPlain else { return try DurableFile.remove(blobPath(digest)) }
+    try DurableFile.remove(claimsPath(digest))
     try DurableFile.move(blobPath(digest), to: partialPath(digest))
     try DurableFile.syncFolder(of: blobPath(digest))
   }
@@ -89,17 +97,17 @@ public struct ContentStore: Sendable {
   public func missingChunks(of index: ChunkIndex, digest: Digest) throws(StorageError) -> [Chunk] {
     for path in [blobPath(digest), partialPath(digest)] where DurableFile.exists(path) {
       let file = try OpenFile(path, O_RDONLY)
-      var missing: [Chunk] = []
-      for chunk in index.chunks where try !file.holds(chunk) { missing.append(chunk) }
-      return missing
+      let isHere = try file.verified(index, upTo: file.size()) { _, _ in }
+      return index.chunks.enumerated().filter { !isHere[$0.offset] }.map(\.element)
     }
-    return index.chunks
+    return Array(index.chunks)
   }
 
   /// Removes the blob and what was downloaded of it.
   public func remove(_ digest: Digest) throws(StorageError) {
     try DurableFile.remove(blobPath(digest))
     try DurableFile.remove(partialPath(digest))
+    try DurableFile.remove(claimsPath(digest))
   }
 
   public func removeIndex(_ digest: Digest) throws(StorageError) { try DurableFile.remove(indexPath(digest)) }
@@ -132,13 +140,29 @@ public enum FileDigest {
 }
 
 extension OpenFile {
-  /// Whether the chunk's bytes are in their place. A hole counts as absent without being read.
-  func holds(_ chunk: Chunk) throws(StorageError) -> Bool {
+  /// Which of an index's chunks are in their place, each hashed, several at a time. A hole counts as absent without being
+  /// read, and so does what begins past `end`. `progress` gets the bytes looked at and the bytes in all.
+  func verified(
+    _ index: ChunkIndex, upTo end: UInt64, progress: @escaping @Sendable (UInt64, UInt64) -> Void
+  ) throws(StorageError) -> [Bool] {
+    let found = Mutex([Bool](repeating: false, count: index.count))
+    let done = Atomic<UInt64>(0)
+    try Parallel.each(index.count) { number throws(StorageError) in
+      let (offset, length) = (index.offset(number), index.length(number))
+      if offset < end, try !self.isHole(offset, length) {
+        let bytes = try self.read(at: offset, count: length)
+        if bytes.count == length, Digest(of: bytes) == index.id(number) { found.withLock { $0[number] = true } }
+      }
+      progress(done.wrappingAdd(UInt64(length), ordering: .relaxed).newValue, index.totalLength)
+    }
+    return found.withLock { $0 }
+  }
+
+  /// Whether no byte of this piece was ever written.
+  func isHole(_ offset: UInt64, _ length: Int) throws(StorageError) -> Bool {
     // SEEK_DATA of lseek(2), which Swift does not import.
-    let data = lseek(descriptor, off_t(chunk.offset), 3)
-    if data < 0, errno == ENXIO { return false }
-    if data >= off_t(chunk.end) { return false }
-    let bytes = try read(at: chunk.offset, count: chunk.length)
-    return bytes.count == chunk.length && Digest(of: bytes) == chunk.id
+    let data = lseek(descriptor, off_t(offset), 3)
+    if data < 0 { return errno == ENXIO }
+    return data >= off_t(offset) + off_t(length)
   }
 }

@@ -26,6 +26,21 @@ public struct ClientRequest: Sendable {
   public var lowSpeed: (bytesPerSecond: Int, seconds: Int)? = (1, 60)
   /// Bytes of the answer's body; a longer one ends with `.tooLarge`.
   public var maxResponseBytes = 16 << 20
+  /// Nil: as fast as the line.
+  public var pace: Pace?
+
+  /// How fast an answer's body may come, over all requests that share it.
+  public struct Pace: Sendable {
+    /// The longest piece that is taken at a time, in bytes: smaller ones come more evenly.
+    public let grain: Int
+    /// Asked before each piece, on the client's own thread: nil takes it; else how long later to ask again.
+    public let take: @Sendable (_ bytes: Int) -> Duration?
+
+    public init(grain: Int = 64 << 10, take: @escaping @Sendable (_ bytes: Int) -> Duration?) {
+      self.grain = grain
+      self.take = take
+    }
+  }
 
   public init(method: String = "GET", url: String, headers: HTTPHeaders = HTTPHeaders(), body: [UInt8]? = nil) {
     self.method = method
@@ -47,6 +62,12 @@ public struct ClientResponse: Sendable {
   public let status: Int
   public let headers: HTTPHeaders
   public let body: [UInt8]
+
+  public init(status: Int, headers: HTTPHeaders, body: [UInt8]) {
+    self.status = status
+    self.headers = headers
+    self.body = body
+  }
 }
 
 /// A response whose body is still arriving: its pieces as they come, for one reader. A reader that does not keep up makes

@@ -223,14 +223,30 @@ final class Transfer: @unchecked Sendable {
       failure = .tooLarge(limit)
       return 0
     }
+    // Before the pace is asked, which would count the piece twice.
+    let mustWait = state.withLock { state in
+      let waits = !collects && state.result == nil && state.bodyWaiter == nil && state.held >= Self.high
+      if waits { state.isPaused = true }
+      return waits
+    }
+    if mustWait { return Int(CURL_WRITEFUNC_PAUSE) }
+    if let wait = request.pace?.take(bytes.count) {
+      loop.hold(self, for: wait)
+      return Int(CURL_WRITEFUNC_PAUSE)
+    }
     enum Step {
-      case taken, pause, gone
+      case taken, gone
       case hand(CheckedContinuation<[UInt8]?, any Error>)
     }
     let step = state.withLock { state -> Step in
       if state.result != nil { return .gone }
       if collects {
-        if state.pieces.isEmpty { state.pieces.append([]) }
+        if state.pieces.isEmpty {
+          state.pieces.append([])
+          // One that grows in steps takes twice its length.
+          let announced = incoming["Content-Length"].flatMap { Int($0) } ?? 0
+          state.pieces[0].reserveCapacity(min(announced, limit))
+        }
         state.pieces[0] += bytes
         return .taken
       }
@@ -238,17 +254,12 @@ final class Transfer: @unchecked Sendable {
         state.bodyWaiter = nil
         return .hand(waiter)
       }
-      guard state.held < Self.high else {
-        state.isPaused = true
-        return .pause
-      }
       state.pieces.append(Array(bytes))
       state.held += bytes.count
       return .taken
     }
     switch step {
     case .gone: return 0
-    case .pause: return Int(CURL_WRITEFUNC_PAUSE)
     case .hand(let waiter): waiter.resume(returning: Array(bytes))
     case .taken: break
     }

@@ -16,6 +16,8 @@ final class TransferLoop: Sendable {
     var stopping = false
     var ended = false
     var onEnd: [@Sendable () -> Void] = []
+    /// Transfers that their pace holds back, and until when.
+    var held: [ObjectIdentifier: (transfer: Transfer, until: ContinuousClock.Instant)] = [:]
     /// The multi handle while the thread lives, as a number, since a Mutex holds only what may cross threads.
     var multi: UInt = 0
   }
@@ -66,6 +68,29 @@ final class TransferLoop: Sendable {
     }
   }
 
+  /// Goes on with a transfer that its pace paused after this time. From the thread itself.
+  func hold(_ transfer: Transfer, for wait: Duration) {
+    let until = ContinuousClock.now + wait
+    state.withLock { $0.held[ObjectIdentifier(transfer)] = (transfer, until) }
+  }
+
+  /// How many milliseconds until the next one goes on, and no more than a minute.
+  private func patience() -> Int32 {
+    guard let next = state.withLock({ $0.held.values.map(\.until).min() }) else { return 60_000 }
+    let wait = next - ContinuousClock.now
+    return Int32(clamping: min(60_000, max(0, Int((wait / .milliseconds(1)).rounded(.up)))))
+  }
+
+  /// Those whose time has come.
+  private func due() -> [Transfer] {
+    let now = ContinuousClock.now
+    return state.withLock { state in
+      let due = state.held.filter { $0.value.until <= now }
+      for key in due.keys { state.held[key] = nil }
+      return due.values.map(\.transfer)
+    }
+  }
+
   /// Ends all transfers, then the thread; `done` is called when it has.
   func stop(_ done: (@Sendable () -> Void)? = nil) {
     let ended = state.withLock { state -> Bool in
@@ -98,7 +123,8 @@ final class TransferLoop: Sendable {
         curl_multi_remove_handle(multi, easy)
         transfer.ended(code)
       }
-      curl_multi_poll(multi, nil, 0, 60_000, nil)
+      curl_multi_poll(multi, nil, 0, patience(), nil)
+      for transfer in due() { obey(.unpause(transfer), multi, &active) }
     }
     for (easy, transfer) in active {
       curl_multi_remove_handle(multi, easy)
@@ -107,7 +133,7 @@ final class TransferLoop: Sendable {
     let (late, onEnd) = state.withLock { state in
       state.ended = true
       state.multi = 0
-      defer { (state.commands, state.onEnd) = ([], []) }
+      defer { (state.commands, state.onEnd, state.held) = ([], [], [:]) }
       return (state.commands, state.onEnd)
     }
     curl_multi_cleanup(multi)

@@ -17,7 +17,8 @@ func configure(
   long(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_1_1))
   long(CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
   long(CURLOPT_TCP_KEEPALIVE, 1)
-  long(CURLOPT_BUFFERSIZE, 64 * 1024)
+  // libcurl takes no less than 1 KiB.
+  long(CURLOPT_BUFFERSIZE, max(1024, request.pace?.grain ?? 64 * 1024))
   long(CURLOPT_HTTP_TRANSFER_DECODING, 1)
 
   if let socket = request.unixSocket { text(CURLOPT_UNIX_SOCKET_PATH, socket) }

@@ -53,6 +53,17 @@ struct API: Sendable {
     _ = try await answer(request)
   }
 
+  /// Sends a piece of something larger, or with no bytes asks how much is there: `Content-Range` says which.
+  func putPiece(_ path: String, _ bytes: [UInt8], range: String) async throws -> JSONValue {
+    var request = request("PUT", path, [], nil, timeout: .seconds(3600))
+    request.headers.set("content-type", "application/octet-stream")
+    request.headers.set("content-range", range)
+    request.body = .bytes(bytes)
+    let answer = try await answer(request)
+    guard let value = try? JSONValue(parsing: answer) else { throw unreadable(path) }
+    return value
+  }
+
   private func answer(_ request: ClientRequest) async throws -> [UInt8] {
     let response: ClientResponse
     do {
@@ -86,7 +97,8 @@ struct API: Sendable {
 
   /// Hands on the answer's lines, each one JSON value.
   func events(
-    _ method: String, _ path: String, body: JSONValue? = nil, each: (JSONValue) async throws -> Void
+    _ method: String, _ path: String, query: [(String, String)] = [], body: JSONValue? = nil,
+    each: (JSONValue) async throws -> Void
   ) async throws {
     var splitter = LineSplitter()
     func take(_ lines: [[UInt8]]) async throws {
@@ -95,7 +107,7 @@ struct API: Sendable {
         try await each(value)
       }
     }
-    try await stream(method, path, body: body) { piece in try await take(splitter.push(piece)) }
+    try await stream(method, path, query: query, body: body) { piece in try await take(splitter.push(piece)) }
     if let last = splitter.finish() { try await take([last]) }
   }
 

@@ -43,6 +43,7 @@ struct HubAdmin: Sendable {
       }
       try await api.put("/admin/v1/repo/\(name)", bytes)
     }
+    for file in objects.files { try await RepoWholeFile.upload(file, from: folder.file(file), to: api, progress) }
     progress.finish()
     for file in contents.roots + contents.lists {
       guard let bytes = try folder.read(file) else { throw TUFError.missing(file: file) }

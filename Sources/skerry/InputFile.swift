@@ -2,7 +2,7 @@ import CommandLine
 import Glibc
 
 /// A file that is only read, at any place in it.
-final class InputFile {
+final class InputFile: Sendable {
   private let descriptor: Int32
   let path: String
   /// Bytes.

@@ -19,6 +19,7 @@ func statusText(_ status: JSONValue, now: Int64) -> String {
   rows.append(("agent", "\(status.text("version")), up \(Readable.seconds(status["uptimeSeconds"]?.integer ?? 0))"))
   rows.append(("hub", hubText(status)))
   rows.append(("sync", syncText(sync, now: now)))
+  rows.append(("transfer", sync["transfer"].flatMap(transferText)))
   rows.append(("", sync["lastError"]?.string.map { "last error: \($0)" }))
   rows.append(
     ("models", listText(status.list("models")) { "\($0.text("name")) \($0.text("version")): \($0.text("state"))" }))
@@ -77,6 +78,16 @@ private func clockText(_ clock: JSONValue) -> String? {
   let refused = clock.text("refused")
   if !refused.isEmpty { lines.append("a signed time was not believed: \(refused)") }
   return lines.isEmpty ? "believed" : lines.joined(separator: "\n")
+}
+
+/// What has travelled this month, and what holds models back; nothing where nothing is limited.
+func transferText(_ transfer: JSONValue) -> String? {
+  func bytes(_ key: String) -> UInt64? { transfer[key]?.integer.map { UInt64(max(0, $0)) } }
+  var parts = [bytes("usedBytes").map { "\(Readable.bytes($0)) in \(transfer.text("month"))" }].compactMap { $0 }
+  if let budget = bytes("monthlyBytes") { parts.append("of \(Readable.bytes(budget))") }
+  if let rate = bytes("bandwidth") { parts.append("at most \(Readable.bytes(rate)) a second") }
+  if let waits = transfer["waits"]?.string { parts.append(waits) }
+  return parts.isEmpty ? nil : parts.joined(separator: ", ")
 }
 
 private func engineText(_ engine: JSONValue) -> String {

@@ -6,14 +6,17 @@ let syncNoun = Noun(
     "sync", "sync with the hub now",
     discussion: """
       Shows each model's download as it goes. With --json the answer is one JSON value a line: progress events, and \
-      last the outcome.
-      """)
+      last the outcome. With --now models are fetched in quiet hours too, and over the month's budget.
+      """,
+    options: [OptionSpec("now", "wait for neither quiet hours nor the month's budget")])
 ) { invocation in
   let bar = ProgressBar(hidden: invocation.json)
   var outcome: JSONValue?
   // A sync that was under way already is watched too; what it brought is not in the outcome of the one that follows.
   var seen: [String] = []
-  try await invocation.agent.events("POST", "/skerry/v1/sync") { event in
+  try await invocation.agent.events(
+    "POST", "/skerry/v1/sync", query: invocation.command.flag("now") ? [("now", "1")] : []
+  ) { event in
     if invocation.json { invocation.console.say(event.encoded() + [0x0A]) }
     switch event["event"]?.string {
     case "progress":
@@ -66,6 +69,7 @@ func outcomeText(_ outcome: JSONValue, seen: [String] = []) -> String {
   return (outcome["changed"]?.bool == true || !active.isEmpty ? "synced\n" : "synced; nothing is new\n")
     + facts([
       ("  active now", names(active)), ("  removed", names(outcome.strings("removed"))),
+      ("  waiting", outcome["waiting"]?.string),
       ("  fetched", fetched > 0 ? Readable.bytes(fetched) : nil),
       ("  sent", sent > 0 ? "\(sent) waiting item\(sent == 1 ? "" : "s")" : nil),
       ("  cosigned", outcome["cosignedSize"]?.integer.map { "the first \($0) audit entries" }),

@@ -368,7 +368,8 @@ final class SyncBox: Sendable {
   init(
     scratch: Scratch? = nil, probeSeconds: Double = 0.2, intervalSeconds: Double = 900,
     report: (@Sendable () async throws -> JSONValue)? = nil,
-    network: (@Sendable () throws -> AsyncStream<Void>)? = nil
+    network: (@Sendable () throws -> AsyncStream<Void>)? = nil, transfer: TransferRules = TransferRules(),
+    transferReading: (@Sendable () -> TransferGate.Reading)? = nil
   ) async throws {
     let scratch = try scratch ?? Scratch()
     self.scratch = scratch
@@ -382,13 +383,14 @@ final class SyncBox: Sendable {
       database: database, directory: scratch.path + "/registry",
       audit: { kind, actor, fields in _ = try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields)) },
       now: { 1_800_000_000 })
+    var surroundings = SyncService.Surroundings(
+      sandbox: { "active" }, report: report, network: network, clock: clock)
+    surroundings.transferReading = transferReading
     service = try await SyncService(
       configuration: .init(
         stateDirectory: scratch.path, name: "box", agentVersion: "0.1", probeSeconds: probeSeconds,
-        intervalSeconds: intervalSeconds),
-      surroundings: .init(
-        sandbox: { "active" }, report: report, network: network,
-        clock: clock),
+        intervalSeconds: intervalSeconds, transfer: transfer),
+      surroundings: surroundings,
       identity: identity, database: database, registry: registry, log: log, http: http)
   }
 

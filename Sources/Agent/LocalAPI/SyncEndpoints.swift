@@ -19,18 +19,18 @@ extension LocalAPI {
     router.on("POST", "/skerry/v1/sync") { request, _ in
       _ = try await caller(request, may: .syncRun)
       return .streaming(200, headers: ["Content-Type": "application/x-ndjson"]) { writer in
-        try await syncNow(writer)
+        try await syncNow(writer, isUrgent: request.query("now") == "1")
       }
     }
   }
 
   /// Lines of progress, then one with the outcome or the error. The sync goes on when the caller goes.
-  private func syncNow(_ writer: ResponseWriter) async throws {
+  private func syncNow(_ writer: ResponseWriter, isUrgent: Bool) async throws {
     let (lines, feed) = AsyncStream.makeStream(of: JSONValue.self, bufferingPolicy: .bufferingNewest(256))
     let sync = sync
     Task {
       do {
-        let outcome = try await sync.syncNow { feed.yield(LocalAPI.progress($0)) }
+        let outcome = try await sync.syncNow(isUrgent: isUrgent) { feed.yield(LocalAPI.progress($0)) }
         feed.yield(["event": "done", "outcome": try JSONValue(encoding: outcome)])
       } catch {
         feed.yield(["event": "error", "error": Dialect.skerry.body(APIFailure(error))["error"] ?? .null])

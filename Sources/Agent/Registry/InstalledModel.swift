@@ -56,16 +56,42 @@ public struct SyncProgress: Sendable, Hashable {
 
 public typealias ProgressHandler = @Sendable (SyncProgress) -> Void
 
-/// Where chunks and their indexes come from: the hub, a mirror, a folder.
+/// Where models come from: the hub, a mirror, neighbours, a stick. What comes is untrusted; who asks checks it against
+/// the signed metadata.
 public protocol ModelSource: Sendable {
   /// The `.caibx` file with this digest, at most `limit` bytes.
   func index(_ digest: Digest, limit: Int) async throws -> [UInt8]
+  /// The same from the byte at `offset` to its end, as `file` does: a long index goes on where it stopped.
+  func index(
+    _ digest: Digest, length: UInt64, from offset: UInt64, take: @Sendable ([UInt8]) async throws -> Void
+  ) async throws
   /// The compressed chunk (`.cacnk`, a Zstandard frame) with this id, at most `limit` bytes.
   func chunk(_ id: ChunkID, limit: Int) async throws -> [UInt8]
-  /// Told before a model's missing chunks are asked for; returns them in the order in which it would rather be asked.
-  func arrange(_ missing: [Chunk], of manifest: ModelManifest, _ index: ChunkIndex) async -> [Chunk]
+  /// The whole file of a model without a chunk index, from the byte at `offset` to its end: its pieces in their order, the
+  /// next one when `take` has returned. What `take` throws ends it.
+  func file(
+    of manifest: ModelManifest, from offset: UInt64, take: @Sendable ([UInt8]) async throws -> Void
+  ) async throws
+  /// Told before a model's missing chunks are asked for, by their numbers in the index; returns them in the order in
+  /// which it would rather be asked.
+  func arrange(_ missing: [UInt32], of manifest: ModelManifest, _ index: ChunkIndex) async -> [UInt32]
 }
 
 extension ModelSource {
-  public func arrange(_ missing: [Chunk], of manifest: ModelManifest, _ index: ChunkIndex) async -> [Chunk] { missing }
+  public func index(
+    _ digest: Digest, length: UInt64, from offset: UInt64, take: @Sendable ([UInt8]) async throws -> Void
+  ) async throws {
+    let bytes = try await index(digest, limit: Int(clamping: length))
+    if offset < UInt64(bytes.count) { try await take(Array(bytes[Int(offset)...])) }
+  }
+
+  public func file(
+    of manifest: ModelManifest, from offset: UInt64, take: @Sendable ([UInt8]) async throws -> Void
+  ) async throws {
+    throw RegistryError.notServed(manifest.filePath)
+  }
+
+  public func arrange(_ missing: [UInt32], of manifest: ModelManifest, _ index: ChunkIndex) async -> [UInt32] {
+    missing
+  }
 }

@@ -88,7 +88,7 @@ extension RegistryError {
     switch self {
     case .wrongIndex, .badChunk:
       AttackReport(.tamperedContent, role: "content", reason: "an index or a chunk does not have its digest")
-    case .wrongDigest, .badIndex, .indexDisagrees:
+    case .wrongDigest, .wrongFile, .badIndex, .indexDisagrees:
       AttackReport(.tamperedContent, role: "content", reason: "a model's file does not have its signed digest")
     default: nil
     }

@@ -13,6 +13,9 @@ public struct ReconcileResult: Sendable {
   /// Bytes of chunks fetched, compressed as they travelled.
   public var fetchedBytes: UInt64 = 0
 
+  /// Why some models wait: quiet hours, or a budget that is used up.
+  public var hold: TransferHold?
+
   public var isChanged: Bool { !activated.isEmpty || !removed.isEmpty }
   public init() {}
 }
@@ -59,6 +62,9 @@ extension ModelRegistry {
         result.activated.append(manifest.label)
       } catch let error as RegistryError {
         result.failures.append((manifest.label, error))
+      } catch let hold as TransferHold {
+        // What arrived is kept. Others may have all that they need here.
+        result.hold = hold
       }
     }
     result.removed = try await retire(allBut: manifests, kept: kept)
@@ -147,7 +153,7 @@ extension ModelRegistry {
 
   /// Removes files that no row names: of models just forgotten, or of a run that was killed between row and file.
   private func sweep() async throws {
-    let named = Set(models.flatMap { [$0.manifest.sha256.hex, $0.manifest.index.sha256.hex] })
+    let named = Set(models.flatMap { [$0.manifest.sha256.hex, $0.manifest.index?.sha256.hex].compactMap { $0 } })
     let root = store.root
     try await offPool {
       for folder in ["blobs/sha256", "partial", "indexes"] {

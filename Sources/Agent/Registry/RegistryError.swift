@@ -36,6 +36,8 @@ public enum RegistryError: Error, Sendable, CustomStringConvertible {
   case notServed(String)
   /// All chunks match the index, but the file does not match its signed digest: the publisher's index is wrong.
   case wrongDigest(model: String)
+  /// The whole file that came is another than the signed one.
+  case wrongFile(model: String)
   case refused(model: String, GGUFError)
   /// The publication was found wrong before and has not changed since.
   case givenUp(model: String, reason: String)
@@ -75,7 +77,7 @@ public enum RegistryError: Error, Sendable, CustomStringConvertible {
     case .isAdapter(let adapter, let base):
       "\(adapter) is a LoRA adapter and answers nothing by itself; ask its base \(base)"
     case .noSpace(let model, let needed, let free):
-      "not enough disk space for \(model): it needs \(needed) bytes and \(free) are free; free \(needed - min(free, needed)) more"
+      "not enough disk space for \(model): it needs \(needed) bytes more and \(free) are free; free at least \(needed - min(free, needed)), and it goes on where it is"
     case .wrongIndex(let model): "the chunk index of \(model) is not the signed one"
     case .badIndex(let model, let error): "the chunk index of \(model) can't be read: \(error)"
     case .indexDisagrees(let model): "the chunk index of \(model) describes another file than the signed one"
@@ -83,6 +85,7 @@ public enum RegistryError: Error, Sendable, CustomStringConvertible {
     case .notServed(let path): "the hub does not have \(path); publish the model again"
     case .wrongDigest(let model):
       "the chunks of \(model) make a file with another digest than the signed one; publish the model again"
+    case .wrongFile(let model): "the file of \(model) that arrived is not the signed one"
     case .refused(let model, let error): "\(model) is refused: \(error)"
     case .givenUp(let model, let reason): "\(model) is left alone until it is published anew: \(reason)"
     case .busy: "a synchronisation is already running"

@@ -19,14 +19,14 @@ final class SharedFetch: Sendable {
   private let held: Mutex<ChunkSet>
   private let hubBytes = Atomic<UInt64>(0)
 
-  /// `missing` has one chunk of each id that is not here.
-  init(_ manifest: ModelManifest, index: Digest, locator: ChunkLocator, missing: [Chunk], hub: any ModelSource) {
+  /// `missing` has the number of the first chunk of each id that is not here.
+  init(_ manifest: ModelManifest, index: Digest, locator: ChunkLocator, missing: [UInt32], hub: any ModelSource) {
     self.manifest = manifest
     self.index = index
     self.locator = locator
     self.hub = hub
     var absent = ChunkSet(count: locator.count)
-    for chunk in missing { if let place = locator.place(of: chunk.id) { absent.insert(place.number) } }
+    for number in missing { absent.insert(Int(number)) }
     var here = ChunkSet(count: locator.count)
     for number in 0..<locator.count where !absent.contains(number) { here.insert(number) }
     held = Mutex(here)

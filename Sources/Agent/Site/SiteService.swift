@@ -341,7 +341,7 @@ extension ModelRegistry {
   /// The model with this chunk index, when its file is here and was verified.
   func verified(index: Digest) -> ModelManifest? {
     models.first { model in
-      model.manifest.index.sha256 == index && (model.state == .active || model.state == .staged)
+      model.manifest.index?.sha256 == index && (model.state == .active || model.state == .staged)
     }?.manifest
   }
 }

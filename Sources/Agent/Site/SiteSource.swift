@@ -31,11 +31,18 @@ final class SiteSource: FleetSource {
     return try await hub.index(digest, limit: limit)
   }
 
+  /// A file without chunks is the hub's to give: nobody could tell which part of it a neighbour made up.
+  func file(
+    of manifest: ModelManifest, from offset: UInt64, take: @Sendable ([UInt8]) async throws -> Void
+  ) async throws {
+    try await hub.file(of: manifest, from: offset, take: take)
+  }
+
   /// What this box is home of comes first: when the others ask for it, it is here.
-  func arrange(_ missing: [Chunk], of manifest: ModelManifest, _ index: ChunkIndex) async -> [Chunk] {
-    guard !missing.isEmpty else { return missing }
+  func arrange(_ missing: [UInt32], of manifest: ModelManifest, _ index: ChunkIndex) async -> [UInt32] {
+    guard !missing.isEmpty, let signed = manifest.index else { return missing }
     let fetch = SharedFetch(
-      manifest, index: manifest.index.sha256, locator: ChunkLocator(index), missing: missing, hub: hub)
+      manifest, index: signed.sha256, locator: ChunkLocator(index), missing: missing, hub: hub)
     if let before = current.withLock({ current in
       defer { current = fetch }
       return current
@@ -44,12 +51,12 @@ final class SiteSource: FleetSource {
     }
     await site.begin(fetch)
     let (own, shares) = (site.identity.key.verifyingKey, site.hood.shares)
-    var (first, then): ([Chunk], [Chunk]) = ([], [])
-    for chunk in missing {
-      if SitePlan.isHome(of: chunk.id, own: own, isServing: site.isServing, others: shares) {
-        first.append(chunk)
+    var (first, then): ([UInt32], [UInt32]) = ([], [])
+    for number in missing {
+      if SitePlan.isHome(of: index.id(Int(number)), own: own, isServing: site.isServing, others: shares) {
+        first.append(number)
       } else {
-        then.append(chunk)
+        then.append(number)
       }
     }
     return first + then

@@ -11,6 +11,8 @@ struct HubClient: Sendable {
   let identity: DeviceIdentity
   let tables: SyncTables
   let http: HTTPClient
+  /// What everything from the hub passes; nil: nothing is counted or held back.
+  var gate: TransferGate?
   let now: @Sendable () -> Int64
   var patience = Patience()
 
@@ -68,7 +70,9 @@ struct HubClient: Sendable {
     var request = ClientRequest(method: "POST", url: url, headers: headers, body: body)
     request.totalTimeout = HubClient.answerTimeout
     request.maxResponseBytes = HubClient.answerLimit
-    return try await perform(request)
+    let response = try await perform(request)
+    gate?.count(body.count + response.body.count)
+    return response
   }
 
   /// A file of the repository; nil when there is none. Throws `SourceFault.endless` for more than `limit` bytes, and
@@ -77,6 +81,7 @@ struct HubClient: Sendable {
     var request = ClientRequest(method: "GET", url: hub + path)
     request.maxResponseBytes = limit
     request.totalTimeout = patience.total(limit)
+    request.pace = gate?.pace
     let response: ClientResponse
     do {
       response = try await perform(request)
@@ -90,19 +95,53 @@ struct HubClient: Sendable {
     }
   }
 
+  /// A file of the repository from some byte on, piece by piece. Throws `RegistryError.notServed` when there is none.
+  func download(
+    _ path: String, length: UInt64, from offset: UInt64, take: @Sendable ([UInt8]) async throws -> Void
+  ) async throws {
+    let download = RangedDownload(
+      length: length,
+      open: { headers, bytes in
+        var request = ClientRequest(method: "GET", url: hub + path, headers: headers)
+        request.maxResponseBytes = Int.max / 2
+        request.totalTimeout = bytes.map { patience.total($0) }
+        request.pace = gate?.pace
+        try await gate?.admit(Int(RangedDownload.piece))
+        return try await http.stream(prepared(request))
+      },
+      refusal: { $0.status == 404 ? RegistryError.notServed(path) as any Error : HubClient.refusal($0, to: path) },
+      nonsense: { SyncError.garbage(what: path, reason: $0) })
+    try await named(hub + path, isFile: true) { try await download.run(from: offset, take: take) }
+  }
+
+  /// An index or a chunk, when the gate lets it through. Throws `TransferHold` when it must wait.
+  func blob(_ path: String, limit: Int) async throws -> [UInt8]? {
+    try await gate?.admit(limit)
+    return try await get(path, limit: limit)
+  }
+
   private func perform(_ request: ClientRequest) async throws -> ClientResponse {
+    try await named(request.url, isFile: request.method == "GET") { try await http.send(prepared(request)) }
+  }
+
+  private func prepared(_ request: ClientRequest) -> ClientRequest {
     var request = request
     request.pin = pin
     request.connectTimeout = .seconds(10)
     request.lowSpeed = (bytesPerSecond: 100, seconds: 30)
+    return request
+  }
+
+  /// The client's errors as the sync knows them.
+  private func named<T>(_ url: String, isFile: Bool, _ work: () async throws -> T) async throws -> T {
     do {
-      return try await http.send(request)
+      return try await work()
     } catch let error as HTTPClientError {
       switch error.kind {
       case .pinMismatch: throw SyncError.wrongKey(hub: hub, reason: error.message)
-      case .tooLarge: throw SyncError.tooLarge(what: request.url, reason: error.message)
+      case .tooLarge: throw SyncError.tooLarge(what: url, reason: error.message)
       case .cancelled: throw CancellationError()
-      case .timeout where error.isTrickle && request.method == "GET": throw SourceFault.slow
+      case .timeout where error.isTrickle && isFile: throw SourceFault.slow
       case .unreachable: throw SyncError.unreachable(hub: hub, reason: error.message)
       default: throw SyncError.lost(hub: hub, reason: error.message)
       }

@@ -135,6 +135,7 @@ struct SyncRound: Sendable {
     outcome.attacks = taken.attacks
     outcome.failures += taken.failures.map { SyncOutcome.Failure(model: $0.model, message: $0.message) }
     outcome.fetchedBytes = taken.models.fetchedBytes
+    outcome.waiting = taken.models.hold.map { "\($0)" }
     outcome.changed = taken.models.isChanged || taken.isMetadataChanged
   }
 

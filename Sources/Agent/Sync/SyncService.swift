@@ -17,16 +17,19 @@ public actor SyncService {
     public var probeSeconds: Double
     /// Between syncs when nothing happens.
     public var intervalSeconds: Double
+    /// When and how fast models travel.
+    public var transfer: TransferRules
 
     public init(
       stateDirectory: String, name: String, agentVersion: String, probeSeconds: Double = 4,
-      intervalSeconds: Double = 900
+      intervalSeconds: Double = 900, transfer: TransferRules = TransferRules()
     ) {
       self.stateDirectory = stateDirectory
       self.name = name
       self.agentVersion = agentVersion
       self.probeSeconds = probeSeconds
       self.intervalSeconds = intervalSeconds
+      self.transfer = transfer
     }
   }
 
@@ -42,6 +45,8 @@ public actor SyncService {
     public var clock: TrustedClock
     /// Uniform in 0..<1.
     public var random: @Sendable () -> Double
+    /// The clocks by which models travel; nil: the system's.
+    var transferReading: (@Sendable () -> TransferGate.Reading)?
 
     public init(
       sandbox: @escaping @Sendable () async -> String = { "unknown" },
@@ -67,6 +72,7 @@ public actor SyncService {
   let http: HTTPClient
   let site: SiteService?
   private let mender: SiteMender?
+  let gate: TransferGate
 
   private var machine: SyncMachine
   private(set) var enrolment: Enrolment?
@@ -80,6 +86,8 @@ public actor SyncService {
 
   /// Syncs begun so far.
   private var runs = 0
+  /// The last sync that waits for nothing.
+  private var urgentRun = 0
   private var waiters: [Int: Waiter] = [:]
   private var nextWaiter = 0
   /// Audit entries since the last cosigned head that only say that a sync changed nothing.
@@ -114,6 +122,9 @@ public actor SyncService {
     self.site = site
     mender = site.map { SiteMender(registry: registry, site: $0) }
     tables = SyncTables(database: database)
+    let clock = surroundings.clock
+    gate = try await TransferGate(
+      rules: configuration.transfer, tables: tables, read: surroundings.transferReading ?? { .system(clock) })
     machine = SyncMachine(probeSeconds: configuration.probeSeconds, intervalSeconds: configuration.intervalSeconds)
     enrolment = try Enrolment.load(from: configuration.stateDirectory)
     lastSuccess = try await tables.value("lastSuccess").flatMap { Int64($0) }
@@ -136,6 +147,7 @@ public actor SyncService {
     for task in [probe, schedule, network, current] { task?.cancel() }
     await current?.value
     await mender?.end()
+    await gate.settle()
     answer(waiters.keys.sorted(), .failure(SyncError.stopped))
   }
 
@@ -196,10 +208,16 @@ public actor SyncService {
 
   /// Syncs now, or once more after the sync that is under way, and returns what that did. Throws `SyncError`, and what
   /// the disk, the audit log and the metadata throw. When the caller is cancelled the sync goes on.
-  public func syncNow(progress: ProgressHandler? = nil) async throws -> SyncOutcome {
+  ///
+  /// - isUrgent: waits for neither quiet hours nor the month's budget.
+  public func syncNow(isUrgent: Bool = false, progress: ProgressHandler? = nil) async throws -> SyncOutcome {
     guard enrolment != nil else { throw SyncError.notEnrolled }
     guard !isStopped else { throw SyncError.stopped }
     start()
+    if isUrgent {
+      urgentRun = runs + 1
+      gate.override(true)
+    }
     let id = nextWaiter
     nextWaiter += 1
     return try await withTaskCancellationHandler {
@@ -299,6 +317,7 @@ public actor SyncService {
   }
 
   private func finished(_ number: Int, _ result: Result<SyncOutcome, any Error>) async {
+    if number >= urgentRun { gate.override(false) }
     let event: SyncMachine.Outcome
     switch result {
     case .success(let outcome):
@@ -363,7 +382,8 @@ public actor SyncService {
     return SyncStatus(
       state: enrolment == nil ? "not enrolled" : machine.isSyncing ? "syncing" : "idle", enrolled: enrolment != nil,
       hub: enrolment?.hub, reachable: reachable, lastSuccess: lastSuccess, lastAttempt: lastAttempt,
-      lastError: lastError, attacks: lastAttacks, nextAttempt: nextAttempt, outbox: try await tables.pending())
+      lastError: lastError, attacks: lastAttacks, nextAttempt: nextAttempt, outbox: try await tables.pending(),
+      transfer: gate.status())
   }
 
   /// The fleet that the box belongs to; nil before enrolment.
@@ -379,7 +399,8 @@ public actor SyncService {
   // MARK: seams for enrolment
 
   func client(_ hub: String, _ pin: String) -> HubClient {
-    HubClient(hub: hub, pin: pin, identity: identity, tables: tables, http: http, now: surroundings.clock.now)
+    HubClient(
+      hub: hub, pin: pin, identity: identity, tables: tables, http: http, gate: gate, now: surroundings.clock.now)
   }
 
   func audit(_ kind: String, actor: String = "system", _ fields: [String: JSONValue]) async throws {

@@ -23,6 +23,8 @@ public struct SyncOutcome: Codable, Hashable, Sendable {
   public var fetchedBytes: UInt64 = 0
   /// Outbox items that the hub took.
   public var uploaded = 0
+  /// Why models wait although the hub was there; nil: none does.
+  public var waiting: String?
   /// How many audit entries the hub has cosigned.
   public var cosignedSize: UInt64 = 0
   /// Unix seconds by the hub's clock.
@@ -36,7 +38,8 @@ public struct SyncOutcome: Codable, Hashable, Sendable {
   public init() {}
 
   private enum CodingKeys: String, CodingKey {
-    case changed, activated, removed, failures, attacks, metadataVersion, fetchedBytes, uploaded, cosignedSize, hubTime
+    case changed, activated, removed, failures, attacks, metadataVersion, fetchedBytes, uploaded, waiting, cosignedSize
+    case hubTime
   }
 }
 
@@ -71,4 +74,6 @@ public struct SyncStatus: Codable, Hashable, Sendable {
   public var nextAttempt: Int64?
   /// Items that wait for the hub.
   public var outbox: Int
+  /// How models may travel now.
+  public var transfer: TransferStatus
 }

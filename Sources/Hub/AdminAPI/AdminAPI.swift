@@ -63,6 +63,12 @@ struct AdminAPI: Sendable {
       try await offPool { try files.putSignature(digest, bytes) }
       return HTTPResponse.empty(204)
     }
+    let uploads = TargetUploads(files: files)
+    on("PUT", "/repo/targets/{path...}") { request, parameters in
+      try Answers.json(
+        200,
+        try await uploads.put(parameters["path"], range: request.headers["Content-Range"], body: request.body))
+    }
     on("PUT", "/repo/metadata/{file}") { request, parameters in
       let name = parameters["file"]
       guard let limit = RepositoryFiles.metadataLimit(name) else {

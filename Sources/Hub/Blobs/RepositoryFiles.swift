@@ -196,7 +196,7 @@ public struct RepositoryFiles: Sendable {
     guard fsync(descriptor) == 0 else { throw failure("sync", path) }
   }
 
-  private static func failure(_ operation: String, _ path: String) -> StorageError {
+  static func failure(_ operation: String, _ path: String) -> StorageError {
     let code = errno
     switch code {
     case ENOSPC, EDQUOT: return .full(path: path)

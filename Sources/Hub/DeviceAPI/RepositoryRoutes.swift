@@ -65,8 +65,12 @@ struct RepositoryRoutes: Sendable {
   /// Answers with a file, or with the part that a Range header asks for.
   static func file(_ request: HTTPRequest, _ path: String, _ type: String, isFixed: Bool) throws -> HTTPResponse {
     guard let size = RepositoryFiles.size(path) else { throw Self.missing(request) }
+    // The name holds a digest, so that it is the strongest tag that there can be (RFC 9110 §8.8.3).
+    let tag = isFixed ? "\"\(path.split(separator: "/").last ?? "")\"" : nil
+    // Part of another file would be of no use: then the whole is sent (§13.1.5).
+    let isSame = request.headers["if-range"].map { $0 == tag } ?? true
     let range: ByteRange?
-    switch ByteRange.parse(request.headers["range"], size: size) {
+    switch ByteRange.parse(isSame ? request.headers["range"] : nil, size: size) {
     case .whole: range = nil
     case .part(let part): range = part
     case .unsatisfiable:
@@ -79,6 +83,7 @@ struct RepositoryRoutes: Sendable {
       body: .file(path: path, offset: range?.start ?? 0, length: range?.count ?? size))
     response.headers["Content-Type"] = type
     response.headers["Accept-Ranges"] = "bytes"
+    response.headers["ETag"] = tag
     response.headers["Cache-Control"] = isFixed ? "public, max-age=31536000, immutable" : "no-cache"
     if let range {
       response.headers["Content-Range"] = "bytes \(range.start)-\(range.start + range.count - 1)/\(size)"

@@ -28,23 +28,17 @@ enum RepoAdd {
     let signed = try await RepoSignedFile.demand(command, folder, file: path)
 
     let progress = ProgressBar(hidden: command.flag("json"))
-    let store = try ChunkStoreWriter(root: folder.chunks)
-    let written = try store.write(file: path) { progress.update("chunks of \(fileName)", done: $0, total: $1) }
-    progress.finish()
-    guard written.length == file.size else { throw CommandFailure("\(path) changed while it was read", status: .data) }
-    let index = written.index.caibx
-    try DurableFile.replace(folder.index(written.indexDigest), with: index, mode: 0o644)
-
+    let content = try RepoContent.store(
+      path, size: file.size, in: folder, chunked: !command.flag("no-chunks"), progress)
     var manifest = ModelManifest(
-      name: name, version: version, fileName: fileName, length: written.length, sha256: written.digest,
-      index: ModelManifest.Index(length: UInt64(index.count), sha256: written.indexDigest),
+      name: name, version: version, fileName: fileName, length: file.size, sha256: content.digest, index: content.index,
       architecture: header.architecture, contextLength: header.contextLength, license: command.option("license"),
       publisher: command.option("publisher"), base: base)
-    manifest.signature = try signed?.keep(in: folder, added: written.digest)
+    manifest.signature = try signed?.keep(in: folder, added: content.digest)
+    if content.index == nil { try RepoWholeFile.copy(manifest, from: path, to: folder, progress) }
     try list(
       command, folder, ring, manifest, role,
-      "added \(manifest.label): \(Readable.bytes(manifest.length)) in \(written.index.chunks.count) chunks, "
-        + "\(written.newChunks) of them new")
+      "added \(manifest.label): \(Readable.bytes(manifest.length)) \(content.summary)")
   }
 
   /// Puts a manifest on the role's list.

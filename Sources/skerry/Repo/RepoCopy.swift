@@ -20,6 +20,11 @@ struct RepoCopy {
     let there = try await state()
     let sent = try await copyChunks(upload.chunks, progress)
     try await copy(upload.indexes.map { "indexes/\($0.hex).caibx" } + upload.signatures)
+    let files = upload.files.map { (object: RepoObject(name: "targets/\($0.filePath)", size: $0.length), file: $0) }
+    let missing = Set(try await place.missing(files.map(\.object)))
+    for (object, file) in files where missing.contains(object) {
+      try await place.copy(object.name, from: folder.file(file), sha256: file.sha256)
+    }
     progress.finish()
     for file in try order(there) { try await copyMetadata(file) }
     return sent

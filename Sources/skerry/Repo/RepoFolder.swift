@@ -4,8 +4,8 @@ import Models
 import Storage
 import Trust
 
-/// A repository's folder: `metadata/`, `indexes/SHA256.caibx`, `chunks/abcd/ID.cacnk`, and `staged/` for what waits for
-/// signatures.
+/// A repository's folder: `metadata/`, `indexes/SHA256.caibx`, `chunks/abcd/ID.cacnk`, `targets/` for whole files, and
+/// `staged/` for what waits for signatures.
 struct RepoFolder: Sendable {
   let path: String
 
@@ -16,6 +16,8 @@ struct RepoFolder: Sendable {
   /// There when a hub signs snapshot and timestamp.
   var hubMark: String { path + "/hub-signed" }
   func index(_ digest: Digest) -> String { "\(indexes)/\(digest.hex).caibx" }
+  /// The whole file of a model without an index.
+  func file(_ manifest: ModelManifest) -> String { "\(path)/targets/\(manifest.filePath)" }
   func chunk(_ id: ChunkID) -> String { path + "/" + RepoFolder.chunkName(id) }
   static func chunkName(_ id: ChunkID) -> String { "chunks/\(id.hex.prefix(4))/\(id.hex).cacnk" }
 

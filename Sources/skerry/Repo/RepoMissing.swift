@@ -22,8 +22,14 @@ enum RepoMissing {
       if let signature = manifest.signature, !DurableFile.exists("\(folder.path)/\(signature.path)") {
         missing.append("\(manifest.label): its publisher's signature \(signature.path)")
       }
-      guard let bytes = try DurableFile.read(folder.index(manifest.index.sha256), limit: 1 << 30) else {
-        missing.append("\(manifest.label): its index \(manifest.index.sha256.hex).caibx")
+      guard let signed = manifest.index else {
+        if DurableFile.size(folder.file(manifest)) != manifest.length {
+          missing.append("\(manifest.label): its file targets/\(manifest.filePath)")
+        }
+        continue
+      }
+      guard let bytes = try DurableFile.read(folder.index(signed.sha256), limit: ChunkIndex.largestIndex) else {
+        missing.append("\(manifest.label): its index \(signed.sha256.hex).caibx")
         continue
       }
       let index = try ChunkIndex(caibx: bytes)

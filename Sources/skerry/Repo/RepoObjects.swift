@@ -22,7 +22,12 @@ enum RepoObjects {
     }
     func wrong(_ what: String) -> CommandFailure { CommandFailure("\(manifest.label): \(what)", status: .data) }
     try await RepoSignatures.check(manifest, source)
-    let index = try await index(of: manifest, source)
+    guard let signed = manifest.index else {
+      try await RepoWholeFile.verify(manifest, source, progress)
+      counts.models += 1
+      return
+    }
+    let index = try await index(of: manifest, signed, source)
     var whole = SHA256()
     for chunk in index.chunks {
       guard let packed = try await source.read(RepoFolder.chunkName(chunk.id), limit: chunk.length + (1 << 16)) else {
@@ -40,13 +45,15 @@ enum RepoObjects {
   }
 
   /// The model's chunk index, checked against the signed length and digest.
-  static func index(of manifest: ModelManifest, _ source: RepoSource) async throws -> ChunkIndex {
+  static func index(
+    of manifest: ModelManifest, _ signed: ModelManifest.Index, _ source: RepoSource
+  ) async throws -> ChunkIndex {
     func wrong(_ what: String) -> CommandFailure { CommandFailure("\(manifest.label): \(what)", status: .data) }
-    let name = "indexes/\(manifest.index.sha256.hex).caibx"
-    guard let bytes = try await source.read(name, limit: Int(clamping: manifest.index.length)) else {
+    let name = "indexes/\(signed.sha256.hex).caibx"
+    guard let bytes = try await source.read(name, limit: Int(clamping: signed.length)) else {
       throw wrong("its index \(name) is missing")
     }
-    guard UInt64(bytes.count) == manifest.index.length, Digest(of: bytes) == manifest.index.sha256 else {
+    guard UInt64(bytes.count) == signed.length, Digest(of: bytes) == signed.sha256 else {
       throw wrong("its index \(name) is damaged")
     }
     let index = try ChunkIndex(caibx: bytes)

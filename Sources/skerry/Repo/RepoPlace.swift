@@ -11,6 +11,8 @@ protocol RepoPlace: Sendable {
   func missing(_ objects: [RepoObject]) async throws -> [RepoObject]
   /// Puts a file in its place.
   func write(_ name: String, _ bytes: [UInt8]) async throws
+  /// Puts a large file of this digest in its place, a piece at a time.
+  func copy(_ name: String, from path: String, sha256: Digest) async throws
   func close() async
 }
 
@@ -40,6 +42,12 @@ struct FolderPlace: RepoPlace {
     let folder = String(file[..<(file.lastIndex(of: "/") ?? file.endIndex)])
     try DurableFile.makeDirectory(folder, mode: 0o755)
     try DurableFile.replace(file, with: bytes, mode: 0o644)
+  }
+
+  func copy(_ name: String, from path: String, sha256: Digest) async throws {
+    guard try FileCopy.make(path, to: "\(self.path)/\(name)", accept: { $0 == sha256 }) else {
+      throw StorageError.wrongDigest(path: path)
+    }
   }
 
   func close() async {}

@@ -78,19 +78,24 @@ enum RepoPublish {
   }
 }
 
-/// What the models of a repository consist of: chunk names and index names, each once, in the files' order.
+/// What the models of a repository consist of: names of chunks and indexes and whole files, each once, in their order.
 struct RepoUpload {
   private(set) var chunks: [ChunkID] = []
   private(set) var indexes: [Digest] = []
   /// Publishers' own signatures, by their names in the repository.
   private(set) var signatures: [String] = []
+  /// Models without an index, whose files travel as a whole.
+  private(set) var files: [ModelManifest] = []
 
   init(_ folder: RepoFolder, _ contents: RepoContents) throws {
     var seen: Set<ChunkID> = []
     for target in contents.models {
       let manifest = try RepoModels.manifest(target)
-      let digest = manifest.index.sha256
       if let signature = manifest.signature { signatures.append(signature.path) }
+      guard let digest = manifest.index?.sha256 else {
+        files.append(manifest)
+        continue
+      }
       guard let bytes = try DurableFile.read(folder.index(digest), limit: 1 << 30) else {
         throw TUFError.missing(file: "\(digest.hex).caibx")
       }

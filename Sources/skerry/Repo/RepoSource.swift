@@ -51,6 +51,37 @@ struct RepoSource: Sendable {
     }
   }
 
+  /// A large file, piece by piece; false when there is none.
+  func stream(_ name: String, each: ([UInt8]) async throws -> Void) async throws -> Bool {
+    guard let client else {
+      let path = "\(address)/\(name)"
+      guard DurableFile.exists(path) else { return false }
+      let file = try InputFile(path)
+      var at: UInt64 = 0
+      while at < file.size {
+        let piece = try file.read(at, Int(min(1 << 20, file.size - at)))
+        if piece.isEmpty { break }
+        at += UInt64(piece.count)
+        try await each(piece)
+      }
+      return true
+    }
+    var request = ClientRequest(method: "GET", url: "\(address)/\(URLPath.encoded(name))")
+    request.pin = pin
+    request.maxResponseBytes = .max / 2
+    do {
+      let answer = try await client.stream(request)
+      if answer.status == 404 { return false }
+      guard answer.status == 200 else {
+        throw CommandFailure("\(address)/\(name) answered \(answer.status)", status: .hubUnavailable)
+      }
+      for try await piece in answer { try await each(piece) }
+      return true
+    } catch let error as HTTPClientError {
+      throw CommandFailure("\(address)/\(name): \(error.message)", status: .hubUnavailable)
+    }
+  }
+
   private func tooLarge(_ name: String, _ limit: Int) -> TUFError {
     .tooLarge(file: name.split(separator: "/").last.map(String.init) ?? name, limit: limit)
   }

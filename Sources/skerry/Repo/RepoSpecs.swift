@@ -164,6 +164,7 @@ enum RepoSpecs {
       OptionSpec(
         "signature", value: "FILE", "the publisher's own signature (see repo publisher)", completion: .files),
       OptionSpec("license", value: "SPDX", "its licence, for example Apache-2.0"),
+      OptionSpec("no-chunks", "publish the file as a whole: boxes fetch all of it for each new version"),
       OptionSpec("role", value: "ROLE", "the role that lists it", default: "targets"),
       OptionSpec("adapter", "it is a LoRA adapter; --base says for which model"),
       OptionSpec("base", value: "MODEL", "the adapter's base: NAME:VERSION of a listed model, or a SHA-256"),

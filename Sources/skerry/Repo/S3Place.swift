@@ -1,5 +1,6 @@
 import CommandLine
 import Storage
+import Synchronization
 import Trust
 import Web
 
@@ -72,6 +73,40 @@ struct S3Place: RepoPlace {
     headers["Content-Type"] = name.hasSuffix(".json") ? "application/json" : "application/octet-stream"
     headers["Cache-Control"] = name.hasSuffix("timestamp.json") ? "no-cache" : "public, max-age=31536000, immutable"
     try demandDone(try await send("PUT", "/\(bucket)/\(prefix)\(name)", headers, bytes), name)
+  }
+
+  /// What S3 takes in one request, in bytes.
+  private static let longest: UInt64 = 5 << 30
+
+  func copy(_ name: String, from path: String, sha256: Digest) async throws {
+    let file = try InputFile(path)
+    guard file.size <= S3Place.longest else {
+      throw CommandFailure(
+        "\(path) is larger than the 5 GiB that an object store takes at once",
+        hint: "publish it in chunks: repo add without --no-chunks", status: .data)
+    }
+    let done = Mutex<UInt64>(0)
+    var request = ClientRequest(
+      method: "PUT", url: "\(endpoint)/\(bucket)/\(prefix)\(URLPath.encoded(name))",
+      body: .stream {
+        let at = done.withLock { $0 }
+        guard at < file.size else { return nil }
+        let piece = try file.read(at, Int(min(1 << 20, file.size - at)))
+        done.withLock { $0 += UInt64(piece.count) }
+        return piece
+      })
+    request.headers["Content-Type"] = "application/octet-stream"
+    request.headers["Content-Length"] = "\(file.size)"
+    request.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    // The store refuses what does not have it.
+    request.headers["X-Amz-Content-Sha256"] = sha256.hex
+    if let token = credentials.sessionToken { request.headers["X-Amz-Security-Token"] = token }
+    request.aws = credentials
+    do {
+      try demandDone(try await client.send(request), name)
+    } catch let error as HTTPClientError {
+      throw CommandFailure("\(endpoint): \(error.message)", status: .hubUnavailable)
+    }
   }
 
   func close() async { await client.close() }
