@@ -67,6 +67,7 @@ private let day: Int64 = 86_400
     for bytes in [
       [], Array("{".utf8), Array("[]".utf8),
       Array(#"{"uptime":-5,"monotonic":0,"boot":"","told":{},"floor":{"entries":[]}}"#.utf8),
+      Array(#"{"uptime":5,"monotonic":-9223372036854775808,"boot":"one","told":{},"floor":{"entries":[]}}"#.utf8),
     ] {
       try DurableFile.replace(path, with: bytes)
       let clock = try settled()

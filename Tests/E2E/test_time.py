@@ -14,14 +14,16 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import shutil
 import socket
 import sys
 import tempfile
+import threading
 import time
 
 import pytest
-from box import MODEL, Box, Daemon, Failed, Hub, Programs, call, free_port, wait_for
+from box import MODEL, Box, Daemon, Failed, Hub, Programs, call, wait_for
 from conftest import enrolled
 from faketime import LIBRARY, FakeClock
 from tuf_craft import DAY, Key, Owners
@@ -158,6 +160,22 @@ class Serving:
         self.daemon.kill()
 
 
+_given = set()
+_giving = threading.Lock()
+
+
+def own_port():
+    """A port that no other case gets, below those that the system hands out by itself: a hub's port is taken long before
+    the hub listens on it."""
+    with _giving:
+        while True:
+            port = random.randrange(20_000, 32_000)
+            with socket.socket() as probe:
+                if port not in _given and probe.connect_ex(("127.0.0.1", port)) != 0:
+                    _given.add(port)
+                    return port
+
+
 class Socket(http.client.HTTPConnection):
     def __init__(self, path):
         super().__init__("localhost", timeout=60)
@@ -176,9 +194,12 @@ class Trial:
         self.template, self.case, self.home = template, case, home
         state, self.hub_from, owners = template.fleets[case.fleet]
         self.owners = owners.copy()
-        self.port = free_port()
+        self.port = own_port()
         self.clock = FakeClock(home / "box.clock")
         self.box = Box(template.programs, home / "b", settings=SETTINGS, environment=self.clock.environment)
+        self.box.port = own_port()
+        self.box.settings["listen"]["tcp"] = f"127.0.0.1:{self.box.port}"
+        self.box.write_config()
         shutil.copytree(state, self.box.state)
         path = self.box.state / "enrolment.json"
         path.write_text(path.read_text().replace(f":{template.port}", f":{self.port}"))

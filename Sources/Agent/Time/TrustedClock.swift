@@ -93,7 +93,10 @@ public final class TrustedClock: Sendable {
       do {
         if let bytes = try DurableFile.read(path, limit: TrustedClock.limit) {
           let found: Kept = try JSONValue(parsing: bytes).decoded()
-          if TimeStatement.possible.contains(found.uptime) { kept = found }
+          // Nonsense in it must not trap later on.
+          if TimeStatement.possible.contains(found.uptime), TimeStatement.possible.contains(found.monotonic) {
+            kept = found
+          }
         }
       } catch {
         Log.shared.warning("the kept time can't be read and begins anew", ["path": path, "reason": "\(error)"])
