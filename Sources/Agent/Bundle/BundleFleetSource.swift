@@ -31,5 +31,21 @@ struct BundleFleetSource: FleetSource {
     return bytes
   }
 
+  func file(
+    of manifest: ModelManifest, from offset: UInt64, take: @Sendable ([UInt8]) async throws -> Void
+  ) async throws {
+    guard let place = stage.place(.target, manifest.sha256.hex) else {
+      throw BundleFleetSource.lacks("the file of \(manifest.label)")
+    }
+    var next = offset
+    while next < place.length {
+      let from = next
+      let piece = try await offPool { try stage.read(place, at: from, count: 1 << 18) }
+      guard !piece.isEmpty else { throw BundleError.cut }
+      try await take(piece)
+      next += UInt64(piece.count)
+    }
+  }
+
   static func lacks(_ what: String) -> RegistryError { .notServed("\(what) in this bundle: make one with --all") }
 }
