@@ -127,7 +127,10 @@ final class Siege {
     guard active.map(\.manifest.label) == labels else { return false }
     for label in labels { _ = try await box.registry.verifiedPath(label) }
     let blobs = try DurableFile.names(in: box.scratch.path + "/registry/blobs/sha256")
-    return Set(blobs) == Set(active.map(\.manifest.sha256.hex))
+    // And nothing lies there that no row names: the version before may stay for a rollback.
+    let held = await box.registry.inventory().holdings
+    return Set(blobs) == Set(held.map(\.manifest.sha256.hex))
+      && held.allSatisfy { $0.isRetired || labels.contains($0.manifest.label) }
   }
 }
 
