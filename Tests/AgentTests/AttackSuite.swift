@@ -128,7 +128,7 @@ final class Siege {
     for label in labels { _ = try await box.registry.verifiedPath(label) }
     let blobs = try DurableFile.names(in: box.scratch.path + "/registry/blobs/sha256")
     // And nothing lies there that no row names: the version before may stay for a rollback.
-    let held = await box.registry.inventory().holdings
+    let held = await box.registry.inventory().holdings.filter(\.isActive)
     return Set(blobs) == Set(held.map(\.manifest.sha256.hex))
       && held.allSatisfy { $0.isRetired || labels.contains($0.manifest.label) }
   }
