@@ -56,7 +56,10 @@ def active(box, name):
 
 def syncing_until(box, event, what):
     """Has the box sync, again and again, until something happens to it."""
+    deadline = time.monotonic() + 120
     while not event.is_set():
+        if time.monotonic() > deadline:
+            raise Failed(f"{what}: it never came to that")
         client = subprocess.Popen([box.programs.skerry, "--socket", str(box.socket), "sync"],
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_for(what, lambda: event.is_set() or client.poll() is not None, 120, 0.005)
@@ -122,9 +125,8 @@ def test_interruptions_anywhere_cost_at_most_a_chunk_each(programs, counting, tm
         done = 0
         while done < points:
             left = size - counting.total + counting.twice()
-            if left < size // 50:
-                break
-            after = int(chance.random() * 2 * left / (points - done + 1)) + 1
+            # Somewhat early, since boxes also sync between these points: the last one must still find something to fetch.
+            after = int(chance.random() * 1.4 * left / (points - done + 1)) + 1
             what = chance.choice(list(troubles))
             before = counting.twice()
             counting.arm(after, troubles[what])
@@ -148,7 +150,6 @@ def test_interruptions_anywhere_cost_at_most_a_chunk_each(programs, counting, tm
         assert same(blobs(box)[0], model)
         total_twice = counting.twice()
         print(f"{done} interruptions of {size >> 20} MiB: {total_twice} bytes twice, {total_twice // max(1, done)} for each")
-        assert done >= points * 9 // 10
         assert total_twice <= done * CHUNK
     finally:
         print(box.daemon.tail(30))
@@ -166,7 +167,8 @@ def test_a_whole_file_goes_on_where_it_stopped(programs, counting, tmp_path):
         counting.forget()
         troubles = [box.daemon.kill, counting.cut] * 5
         for trouble in troubles:
-            counting.arm(chance.randrange(1, 4 * MiB), trouble)
+            # All of them together before the file's end.
+            counting.arm(chance.randrange(1, 2 * MiB), trouble)
             syncing_until(box, counting.troubled, "trouble")
             if not box.daemon.running:
                 box.start()
@@ -234,7 +236,8 @@ def travelled(programs, counting, home, first, second, name):
         publish(counting, second, name, "2")
         box.skerry("sync")
         wait_for("the second version", lambda: [m["version"] for m in box.status()["models"]] == ["2"], 120)
-        assert same(blobs(box)[0], second)
+        # The version before is kept beside it, the last good one.
+        assert any(same(blob, second) for blob in blobs(box))
         chunks = sum(n for t, n in counting.bodies.items() if "/chunks/" in t)
         return chunks, counting.total - chunks
     finally:
