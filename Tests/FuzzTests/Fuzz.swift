@@ -28,7 +28,7 @@ import Trust
   }
 
   /// Feeds `parse` with damaged copies of `samples` and with noise; `parse` tells whether it took the input.
-  static func feed(_ name: String, _ samples: [[UInt8]], _ parse: ([UInt8]) throws -> Void) {
+  static func feed(_ name: String, _ samples: [[UInt8]], count: Int = count, _ parse: ([UInt8]) throws -> Void) {
     var random = Generator(state: seed ^ name.utf8.reduce(0) { $0 &* 31 &+ UInt64($1) })
     var taken = 0
     for sample in samples {
