@@ -106,9 +106,35 @@ struct VouchedBox {
       manifest: manifest, state: .active, signers: [], installedAt: 1, problem: nil, isRetired: false)
     try await registry.put(row)
     try await registry.forget(await registry.installed().filter { $0.manifest == honest })
-    try await registry.vouch(for: manifest)
-    await #expect(throws: RegistryError.self) { try await registry.verifiedFile("tiny") }
+    await #expect(throws: RegistryError.self) { try await registry.vouch(for: manifest) }
+    // And a voucher made of it by hand.
+    let trusted = try #require(await registry.trusted?.targetsMetadata?.document.bytes)
+    let director = try #require(await registry.director)
+    let files = [trusted, director.root.document.bytes, try #require(director.targetsMetadata?.document.bytes)]
+    for bytes in files {
+      try DurableFile.replace("\(vouched.registry)/admitted/\(Digest(of: bytes).hex).json", with: bytes)
+    }
+    let digests = files.map { Digest(of: $0) }
+    let note = VoucherNote(
+      root: 1, roles: ["targets"], lists: [digests[0]], directorRoot: digests[1], directorTargets: digests[2])
+    try await registry.database.write { try VoucherNote.put(note, VoucherNote.Key(manifest), $0) }
+    let opened = try await vouched.open()
+    await #expect(throws: RegistryError.self) { try await opened.verifiedFile("tiny") }
     #expect(vouched.attacks() == ["foreign-image"])
+  }
+
+  @Test func inADisputeTheOldVoucherStays() async throws {
+    let vouched = try VouchedBox()
+    let manifest = try vouched.publisher.publish(ggufFile(seed: 1), name: "tiny")
+    _ = try await vouched.sync()
+    // The director's newer word is for another box: it vouches for nothing here, and takes nothing away.
+    let other = try DeviceIdentity.open(directory: vouched.box.scratch.path + "/other").id
+    try vouched.publisher.keepMetadata(for: other, in: vouched.registry)
+    let registry = try await vouched.open()
+    try await registry.renewVoucher(manifest)
+    let again = try await vouched.open()
+    #expect(try await again.verifiedFile("tiny").digest == manifest.sha256)
+    #expect(vouched.attacks().isEmpty)
   }
 
   @Test func anotherBoxesDirectorVouchesForNothing() async throws {

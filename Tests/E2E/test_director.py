@@ -151,7 +151,10 @@ class StolenHub:
                 self.answer(200, file.read_bytes()) if file.is_file() else self.answer(404, b"{}")
 
             def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path == "/v1/audit/add-checkpoint":
+                    return self.answer(422, b"")
+                body = json.loads(body or b"{}")
                 if self.path == "/v1/sync":
                     reply = {"hubTime": 1, "timestampVersion": 99_999, "directorVersion": 99_999,
                              "audit": {"cosignedSize": body["audit"]["size"]}, "wants": []}

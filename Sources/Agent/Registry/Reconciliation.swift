@@ -150,17 +150,4 @@ extension ModelRegistry {
 
     return try await collectGarbage().removed
   }
-
-  /// Removes files that no row names: of models just forgotten, or of a run that was killed between row and file.
-  private func sweep() async throws {
-    let named = Set(models.flatMap { [$0.manifest.sha256.hex, $0.manifest.index?.sha256.hex].compactMap { $0 } })
-    let root = store.root
-    try await offPool {
-      for folder in ["blobs/sha256", "partial", "indexes"] {
-        for file in try DurableFile.names(in: "\(root)/\(folder)") where !named.contains(String(file.prefix(64))) {
-          try DurableFile.remove("\(root)/\(folder)/\(file)")
-        }
-      }
-    }
-  }
 }

@@ -98,19 +98,25 @@ extension ModelRegistry {
   private nonisolated var admitted: String { store.root + "/admitted" }
 
   /// Keeps the metadata that admits a model, before the model becomes active. Throws `RegistryError.unvouched` when the
-  /// metadata on disk does not.
+  /// metadata on disk does not: in a dispute between the two repositories nothing newer takes the old voucher's place.
   func vouch(for manifest: ModelManifest) async throws {
-    guard vouching != nil else { return }
+    guard let vouching else { return }
     let (metadata, admitted) = (metadata, admitted)
+    @Sendable func unvouched(_ reason: String) -> RegistryError { .unvouched(manifest.label, reason: reason) }
+    guard let anchor = vouching.anchor() else { throw unvouched(Voucher.Failure.unanchored.description) }
     guard let trusted, let director, let chosen = director.targetsMetadata else {
-      throw RegistryError.unvouched(manifest.label, reason: "there is no signed metadata on this box")
+      throw unvouched("there is no signed metadata on this box")
     }
-    let path = manifest.targetPath
-    let note = try await offPool { () -> VoucherNote? in
-      guard let lists = try Voucher.lists(naming: path, in: trusted, kept: { try metadata.role($0) }) else {
-        return nil
-      }
-      let files = lists.map(\.bytes) + [director.root.document.bytes, chosen.document.bytes]
+    let note = try await offPool { () -> VoucherNote in
+      guard let lists = try Voucher.lists(naming: manifest.targetPath, in: trusted, kept: { try metadata.role($0) })
+      else { throw unvouched("no kept list of models names it") }
+      let voucher = Voucher(
+        roots: try metadata.roots(through: trusted.rootVersion), lists: lists,
+        directorRoot: director.root.document.bytes, directorTargets: chosen.document.bytes)
+      do {
+        try voucher.demand(manifest, device: vouching.device, anchor: anchor)
+      } catch let failure as Voucher.Failure { throw unvouched(failure.description) }
+      let files = lists.map(\.bytes) + [voucher.directorRoot, voucher.directorTargets]
       try DurableFile.makeDirectory(admitted)
       for bytes in files {
         let place = "\(admitted)/\(Digest(of: bytes).hex).json"
@@ -120,9 +126,6 @@ extension ModelRegistry {
       return VoucherNote(
         root: trusted.rootVersion, roles: lists.map(\.role), lists: Array(digests.prefix(lists.count)),
         directorRoot: digests[lists.count], directorTargets: digests[lists.count + 1])
-    }
-    guard let note else {
-      throw RegistryError.unvouched(manifest.label, reason: "no kept list of models names it")
     }
     let key = VoucherNote.Key(manifest)
     guard notes[key] != note else { return }
