@@ -148,10 +148,10 @@ class Hub:
         call([self.programs.skerry, "repo", "init", self.repo, "--keys", self.keys,
               "--online-key", self.facts["onlineKey"], "--passphrase-file", self.passphrase])
 
-    def add_model(self, weights=None, name=MODEL, version="1.0.0"):
+    def add_model(self, weights=None, name=MODEL, version="1.0.0", *options):
         call([self.programs.skerry, "repo", "add", self.repo, weights or self.programs.weights, "--keys", self.keys,
               "--name", name, "--version", version, "--publisher", "Skerry demo", "--license", "Apache-2.0",
-              "--passphrase-file", self.passphrase])
+              "--passphrase-file", self.passphrase, *options])
 
     def publish(self):
         call([self.programs.skerry, "repo", "publish", self.repo, *self.admin])

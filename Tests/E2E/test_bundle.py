@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import pathlib
 import random
 import shutil
 import sqlite3
@@ -306,6 +307,81 @@ def test_the_outcome_is_the_online_one_byte_for_byte(hub, programs, tmp_path):
         for box in (online, stick):
             if box:
                 box.daemon.kill()
+
+
+def test_a_disk_too_full_for_a_stick_loses_nothing(fleet, programs, tmp_path):
+    """Too small for the bundle, too small for the model, filled up by somebody else in the middle; then large enough."""
+    mebi, home = 1 << 20, tmp_path / "small"
+    home.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={48 * mebi}", "skerry-test", home]).returncode:
+        pytest.skip("a disk of its own can't be mounted here")
+
+    def resize(size):
+        subprocess.run(["mount", "-o", f"remount,size={size}", home], check=True)
+
+    box = Box(programs, home, name="small").start()
+    try:
+        device = join(fleet, box, tmp_path)["device"]
+        bundle = tmp_path / "small.skb"
+        create(fleet, bundle, "--device", device, "--all")
+        weights, length = os.path.getsize(programs.weights), bundle.stat().st_size
+        used = os.statvfs(home)
+        used = (used.f_blocks - used.f_bavail) * used.f_frsize
+        for size in (48 * mebi, used + length + 80 * mebi):
+            resize(size)
+            refused = box.skerry("bundle", "import", bundle, check=False)
+            assert refused.returncode != 0 and "space" in refused.stderr, refused.stderr
+            assert [m for m in box.status()["models"] if m["state"] == "active"] == []
+            assert not list((box.state / "bundle").glob("*")), "the bundle's room is given back"
+        # Room enough at the start, and gone in the middle.
+        resize(used + length + weights + 160 * mebi)
+        client = subprocess.Popen([programs.skerry, "--socket", str(box.socket), "bundle", "import", str(bundle)],
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        with open(home / "ballast", "wb", buffering=0) as ballast:
+            try:
+                while client.poll() is None:
+                    ballast.write(bytes(mebi))
+            except OSError:
+                pass
+        assert client.wait(120) != 0 and "space" in client.stderr.read()
+        (home / "ballast").unlink()
+        box.skerry("bundle", "import", bundle)
+        assert [(m["name"], m["state"]) for m in box.status()["models"]] == [(MODEL, "active")]
+        box.skerry("model", "verify", MODEL)
+    finally:
+        print(box.daemon.tail(40))
+        box.daemon.kill()
+        subprocess.run(["umount", "-l", home])
+
+
+def test_a_whole_file_goes_by_stick_too(programs, tmp_path):
+    """A model without a chunk index: the file itself is in the bundle."""
+    hub = FarHub(programs, tmp_path / "hub")
+    box = None
+    try:
+        hub.init()
+        hub.start()
+        hub.create_repository()
+        hub.add_model(None, MODEL, "1.0.0", "--no-chunks")
+        hub.publish()
+        box = Box(programs, tmp_path / "box", name="whole").start()
+        device = join(hub, box, tmp_path)["device"]
+        bundle = tmp_path / "whole.skb"
+        create(hub, bundle, "--device", device)
+        # Bent on the way, it is refused and leaves nothing; whole, it runs.
+        bent = bytearray(bundle.read_bytes())
+        bent[len(bent) // 2] ^= 1
+        (tmp_path / "bent.skb").write_bytes(bent)
+        assert box.skerry("bundle", "import", tmp_path / "bent.skb", check=False).returncode != 0
+        assert box.status()["models"] == []
+        box.skerry("bundle", "import", bundle)
+        assert box.blob().read_bytes() == pathlib.Path(programs.weights).read_bytes()
+        box.skerry("model", "verify", MODEL)
+    finally:
+        if box:
+            print(box.daemon.tail(20))
+            box.daemon.kill()
+        hub.daemon.kill()
 
 
 @pytest.mark.chaos
