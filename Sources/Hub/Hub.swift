@@ -37,7 +37,7 @@ public final class Hub: Sendable {
       listeners: [.tcp(host: state.configuration.listenHost, port: state.configuration.listenPort)])
     configuration.tls = (state.tlsKeyPEM, state.tlsCertificatePEM)
     configuration.maxBody = AdminAPI.largestIndex
-    configuration.allowance = BundleRoutes.allowance
+    configuration.allowance = Hub.allowance
     // Before a signature is checked a body is held whole, at most 2 MiB of it: so many at once are affordable.
     configuration.maxInFlight = 64
     configuration.onError = { error, request in
@@ -48,6 +48,15 @@ public final class Hub: Sendable {
     self.state = state
     self.repository = repository
     self.director = director
+  }
+
+  /// What takes longer, or is longer, than any other request: a box's bundle, and the check of every chunk of a new model.
+  static func allowance(_ method: String, _ target: String) -> HTTPServer.Configuration.Allowance? {
+    switch (method, target) {
+    case ("POST", "/admin/v1/bundles/take"): .init(maxBody: 1 << 36, requestDeadline: .seconds(6 * 3600))
+    case ("POST", "/admin/v1/repo/commit"): .init(maxBody: 1 << 16, requestDeadline: .seconds(3600))
+    default: nil
+    }
   }
 
   /// Where it listens; the port is the real one after `start`.

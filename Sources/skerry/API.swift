@@ -133,8 +133,9 @@ struct API: Sendable {
     request.unixSocket = unixSocket
     request.pin = pin
     request.totalTimeout = timeout
-    // The agent may think for long before its first word.
-    if unixSocket != nil { request.lowSpeed = nil }
+    // The agent may think for long before its first word, and so may a hub that is given more than a minute: it reads and
+    // syncs every chunk of a new model before it answers a commit.
+    if unixSocket != nil || timeout.map({ $0 > .seconds(60) }) == true { request.lowSpeed = nil }
     // What streams is never held as a whole.
     request.maxResponseBytes = timeout == nil ? Int.max / 2 : Self.answerLimit
     return request

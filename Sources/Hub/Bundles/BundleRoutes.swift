@@ -26,12 +26,6 @@ struct BundleRoutes: Sendable {
       })
   }
 
-  /// A box's bundle is longer than any other body.
-  static func allowance(_ method: String, _ target: String) -> HTTPServer.Configuration.Allowance? {
-    guard method == "POST", target == "/admin/v1/bundles/take" else { return nil }
-    return .init(maxBody: 1 << 36, requestDeadline: .seconds(6 * 3600))
-  }
-
   private struct Order: Decodable {
     /// Ids; nil means every box that was not revoked.
     let devices: [String]?
