@@ -42,8 +42,8 @@ bench: ## One JSON object a line
 chaos: ## kill -9 at many points of a sync (COUNT=100)
 	COUNT=$(or $(COUNT),100) scripts/test.sh chaos
 
-fuzz: ## Random bytes into every parser (COUNT=200000)
-	COUNT=$(or $(COUNT),200000) scripts/test.sh fuzz
+fuzz: ## Random bytes into every parser (COUNT=1000000 each)
+	COUNT=$(or $(COUNT),1000000) scripts/test.sh fuzz
 
 format: ## Format the Swift sources in place
 	swift format -i -r Package.swift Sources Tests
