@@ -67,9 +67,9 @@ public final class Agent: Sendable {
     let sandbox = await SandboxState.find(configuration.engine.sandbox)
     let inference = InferenceService(
       launcher: EngineLauncher(
-        program: configuration.enginePath, configuration: configuration.engine,
+        adapters: EngineAdapters(configuration), configuration: configuration.engine,
         socketDirectory: configuration.engineSocketDirectory, sandbox: sandbox,
-        isReady: EngineHealth.isReady),
+        isReady: { await EngineHealth.isReady($0, $1) }),
       locate: { model in
         EngineFiles(
           model: try await registry.verifiedFile(model.label, sha256: model.sha256),

@@ -7,6 +7,18 @@ import Trust
 
 @testable import Agent
 
+extension EngineLauncher {
+  /// With llama-server's adapter for this program alone.
+  init(
+    program: String, configuration: AgentConfiguration.Engine, socketDirectory: String, sandbox: SandboxState,
+    isReady: @escaping @Sendable (EngineAddress) async -> Bool
+  ) {
+    self.init(
+      adapters: EngineAdapters([LlamaServerAdapter(program: program)]), configuration: configuration,
+      socketDirectory: socketDirectory, sandbox: sandbox, isReady: { address, _ in await isReady(address) })
+  }
+}
+
 /// The real engine and weights, where the environment names them.
 enum RealEngine {
   static let program = getenv("SKERRY_LLAMA_SERVER").map { String(cString: $0) }
@@ -78,7 +90,9 @@ enum RealEngine {
 
   @Test func withoutAProgramItSaysSo() async throws {
     let service = service(program: "/nowhere/llama-server")
-    #expect(await failure { _ = try await service.acquire(model) } == .noProgram(path: "/nowhere/llama-server"))
+    let missing = InferenceError.noProgram(
+      path: "/nowhere/llama-server", remedy: "install llama-server there or set engine.path")
+    #expect(await failure { _ = try await service.acquire(model) } == missing)
   }
 
   @Test func whereASandboxIsRequiredAndThereIsNoneNoEngineStarts() async throws {
@@ -127,7 +141,7 @@ enum RealEngine {
     #expect(pids.count == 1)
     // It stays while somebody uses it, however long.
     var lease: EngineLease? = try await service.acquire(model)
-    let socket = try #require(lease?.socketPath)
+    let socket = try #require(lease?.address)
     try await Task.sleep(for: .seconds(1.6))
     #expect(EngineHealth.status(socket) == 200)
     // It comes back when it is killed.

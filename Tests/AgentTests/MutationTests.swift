@@ -246,7 +246,7 @@ import Trust
         await #expect(throws: StorageError.self) { try await service.acquire(model) }
       } else if let lease = try? await service.acquire(model) {
         // Bubblewrap refuses a name that leads elsewhere by now; without it the engine has the verified file itself.
-        #expect(EngineHealth.status(lease.socketPath) == 200)
+        #expect(EngineHealth.status(lease.address) == 200)
         let maps = String(decoding: try DurableFile.read("/proc/\(lease.engine.process.pid)/maps") ?? [], as: UTF8.self)
         #expect(!maps.contains("/blob\n"), "it mapped the name that leads elsewhere")
       }

@@ -7,20 +7,26 @@ import Synchronization
 final class Engine: Sendable {
   let model: EngineModel
   let kind: EngineKind
-  let socketPath: String
+  let plan: EnginePlan
+  let address: EngineAddress
   let process: ChildProcess
   /// Held for as long as it lives, so that what it reads stays what was verified.
   let files: EngineFiles
   let startedAt: Duration
+  private let adapter: any EngineAdapter
   private let use: Mutex<(count: Int, last: Duration)>
 
   init(
-    _ model: EngineModel, _ kind: EngineKind, _ socketPath: String, _ process: ChildProcess, _ files: EngineFiles
+    _ model: EngineModel, _ kind: EngineKind, _ plan: EnginePlan, _ adapter: any EngineAdapter,
+    _ address: EngineAddress,
+    _ process: ChildProcess, _ files: EngineFiles
   ) {
     self.files = files
     self.model = model
     self.kind = kind
-    self.socketPath = socketPath
+    self.plan = plan
+    self.adapter = adapter
+    self.address = address
     self.process = process
     startedAt = Clock.monotonic()
     use = Mutex((0, startedAt))
@@ -47,28 +53,35 @@ final class Engine: Sendable {
     return lines.isEmpty ? "none" : lines.joined(separator: " | ")
   }
 
-  /// Ends it: end-of-file first, which it obeys at once, then signals. `isUntrusted`: killed without a last word.
+  /// Ends it: end-of-file first, then its adapter's signals. `isUntrusted`: killed without a last word.
   func stop(isUntrusted: Bool = false) async {
     process.closeStandardInput()
-    await process.stop(schedule: isUntrusted ? [] : [(0, .milliseconds(400)), (SIGTERM, .seconds(2))])
-    unlink(socketPath)
-    rmdir(String(socketPath.prefix(upTo: socketPath.lastIndex(of: "/") ?? socketPath.startIndex)))
+    await process.stop(schedule: isUntrusted ? [] : adapter.stopSchedule)
+    guard let socket = address.socketPath else { return }
+    unlink(socket)
+    rmdir(String(socket.prefix(upTo: socket.lastIndex(of: "/") ?? socket.startIndex)))
   }
 }
 
 /// What is needed to start one.
 struct EngineLauncher: Sendable {
-  let program: String
+  let adapters: EngineAdapters
   let configuration: AgentConfiguration.Engine
   /// Its sockets go into folders of their own below this one.
   let socketDirectory: String
   let sandbox: SandboxState
-  /// Whether the engine behind this socket says that it is ready.
-  let isReady: @Sendable (String) async -> Bool
+  /// Whether the engine at this address answers this path with 200.
+  let isReady: @Sendable (EngineAddress, String) async -> Bool
+
+  /// How this model's engine is to be started.
+  func plan(_ model: EngineModel) -> EnginePlan { EnginePlan(model, configuration) }
 
   /// Starts an engine on verified files and waits until it is ready. Throws `InferenceError`.
-  func start(_ model: EngineModel, _ kind: EngineKind, files: EngineFiles) async throws -> Engine {
-    guard access(program, X_OK) == 0 else { throw InferenceError.noProgram(path: program) }
+  func start(_ model: EngineModel, _ kind: EngineKind, _ plan: EnginePlan, files: EngineFiles) async throws -> Engine {
+    let adapter = try adapters.named(plan.adapter)
+    guard access(adapter.program, X_OK) == 0 else {
+      throw InferenceError.noProgram(path: adapter.program, remedy: adapter.remedy)
+    }
     if sandbox.mode == .required, !sandbox.isActive {
       throw InferenceError.noSandbox(reason: sandbox.reason ?? "no reason given")
     }
@@ -77,13 +90,14 @@ struct EngineLauncher: Sendable {
     try DurableFile.makeDirectory(folder)
     // The engine never unlinks its socket, and refuses to start on a stale one.
     unlink(socket)
+    let address = EngineAddress.unix(path: socket)
     let process: ChildProcess
-    do { process = try await spawn(model, kind, files, socket: socket, folder: folder) } catch {
+    do { process = try await spawn(model, kind, plan, adapter, files, address, folder: folder) } catch {
       throw InferenceError.notStarted(model: model.label, lastWords: "\(error)")
     }
-    let engine = Engine(model, kind, socket, process, files)
+    let engine = Engine(model, kind, plan, adapter, address, process, files)
     do {
-      try await waitUntilReady(engine)
+      try await waitUntilReady(engine, adapter.readinessPath)
       try demandUntouched(engine)
     } catch {
       await engine.stop(isUntrusted: true)
@@ -95,24 +109,27 @@ struct EngineLauncher: Sendable {
   /// The engine opens no name that somebody could give to another file: it gets the descriptors that were hashed, from
   /// number 3 on. Without a sandbox it opens them as `/proc/self/fd/N`; bubblewrap binds them to names in the sandbox.
   private func spawn(
-    _ model: EngineModel, _ kind: EngineKind, _ files: EngineFiles, socket: String, folder: String
+    _ model: EngineModel, _ kind: EngineKind, _ plan: EnginePlan, _ adapter: any EngineAdapter, _ files: EngineFiles,
+    _ address: EngineAddress, folder: String
   ) async throws -> ChildProcess {
     let numbered = zip(Int32(3)..., files.all).map { (descriptor: $0, file: $1) }
     let paths = numbered.map { number, file in
       sandbox.isActive ? "/models/\(file.digest.hex).gguf" : "/proc/self/fd/\(number)"
     }
-    let arguments = EngineArguments.make(
-      model, kind, path: paths[0], adapters: Array(paths.dropFirst()), socket: socket, configuration)
+    let place = EnginePlace(
+      model: paths[0], adapters: Array(paths[1...].prefix(files.adapters.count)),
+      draft: files.draft == nil ? nil : paths.last, address: address)
+    let command = adapter.command(model, kind, plan, at: place)
     let passed = files.all.map(\.descriptor)
     guard sandbox.isActive else {
       return try await ChildProcess.spawn(
-        program, arguments, environment: EngineArguments.environment, standardInput: .pipe, passing: passed)
+        adapter.program, command.arguments, environment: command.environment, standardInput: .pipe, passing: passed)
     }
-    let engineDirectory = String(program[..<(program.lastIndex(of: "/") ?? program.startIndex)])
+    let program = adapter.program
     let inside = Sandbox().arguments(
-      engine: program, engineDirectory: engineDirectory,
+      engine: program, engineDirectory: String(program[..<(program.lastIndex(of: "/") ?? program.startIndex)]),
       files: zip(numbered, paths).map { (descriptor: $0.descriptor, path: $1) }, writable: folder,
-      environment: EngineArguments.environment, engineArguments: arguments)
+      environment: command.environment, engineArguments: command.arguments)
     return try await ChildProcess.spawn(inside.path, inside.arguments, standardInput: .pipe, passing: passed)
   }
 
@@ -122,7 +139,7 @@ struct EngineLauncher: Sendable {
     }
   }
 
-  private func waitUntilReady(_ engine: Engine) async throws {
+  private func waitUntilReady(_ engine: Engine, _ path: String) async throws {
     let deadline = Clock.monotonic() + .seconds(configuration.startSeconds)
     var pause = Duration.milliseconds(10)
     while true {
@@ -132,7 +149,7 @@ struct EngineLauncher: Sendable {
         let said = engine.process.stderrTail.isEmpty ? "it ended with \(status) and said nothing" : engine.lastWords
         throw InferenceError.notStarted(model: engine.model.label, lastWords: said)
       }
-      if access(engine.socketPath, F_OK) == 0, await isReady(engine.socketPath) { return }
+      if engine.address.mayAnswer, await isReady(engine.address, path) { return }
       guard Clock.monotonic() < deadline else {
         throw InferenceError.tooSlow(
           model: engine.model.label, seconds: configuration.startSeconds, lastWords: engine.lastWords)
@@ -140,6 +157,11 @@ struct EngineLauncher: Sendable {
       if await engine.process.wait(timeout: pause) == nil { pause = min(pause * 1.5, .milliseconds(100)) }
     }
   }
+}
+
+extension EngineAddress {
+  /// False while there is not even a socket to connect to.
+  fileprivate var mayAnswer: Bool { socketPath.map { access($0, F_OK) == 0 } ?? true }
 }
 
 extension Engine {
@@ -156,7 +178,7 @@ extension Engine {
 /// The right to ask an engine, for as long as the lease is kept: an engine that answers is never unloaded as idle.
 final class EngineLease: Sendable {
   let engine: Engine
-  var socketPath: String { engine.socketPath }
+  var address: EngineAddress { engine.address }
 
   private let isOver = Atomic<Bool>(false)
 

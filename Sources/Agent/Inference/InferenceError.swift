@@ -6,7 +6,9 @@ enum InferenceError: Error, Sendable, Hashable, CustomStringConvertible {
   case tooSlow(model: String, seconds: Int, lastWords: String)
   /// It failed again and again, and is left alone for a while.
   case resting(model: String, seconds: Int, lastWords: String)
-  case noProgram(path: String)
+  case noProgram(path: String, remedy: String)
+  /// The configuration names an adapter that nothing describes.
+  case noAdapter(name: String, known: [String])
   case noSandbox(reason: String)
   /// Somebody touched its file after it was verified.
   case tampered(model: String, reason: String)
@@ -21,8 +23,9 @@ enum InferenceError: Error, Sendable, Hashable, CustomStringConvertible {
         + "model. Its last words: \(words)"
     case .resting(let model, let seconds, let words):
       "the engine for \(model) failed again and again; the next try is in \(seconds) seconds. Its last words: \(words)"
-    case .noProgram(let path):
-      "there is no engine at \(path); install llama-server there or set engine.path"
+    case .noProgram(let path, let remedy): "there is no engine at \(path); \(remedy)"
+    case .noAdapter(let name, let known):
+      "no engine is called \"\(name)\"; there are \(known.joined(separator: ", "))"
     case .noSandbox(let reason):
       "the configuration wants the engine in a sandbox and this host allows none: \(reason)"
     case .tampered(let model, let reason):
@@ -36,7 +39,7 @@ enum InferenceError: Error, Sendable, Hashable, CustomStringConvertible {
     switch self {
     case .resting(_, let seconds, _): seconds
     case .stopping: 5
-    case .notStarted, .tooSlow, .noProgram, .noSandbox, .tampered: nil
+    case .notStarted, .tooSlow, .noProgram, .noAdapter, .noSandbox, .tampered: nil
     }
   }
 }

@@ -122,15 +122,19 @@ actor InferenceService {
   /// Starts an engine, with its adapters where it takes them. An adapter that no engine loads does not keep its base from
   /// answering.
   private func start(_ model: EngineModel, _ kind: EngineKind, _ files: EngineFiles) async throws -> Engine {
+    let plan = launcher.plan(model)
+    let alone = EngineFiles(model: files.model, draft: files.draft)
     guard kind == .generate, !files.adapters.isEmpty else {
-      return try await launcher.start(model, kind, files: EngineFiles(model: files.model))
+      return try await launcher.start(model, kind, plan, files: alone)
     }
-    do { return try await launcher.start(model, kind, files: files) } catch InferenceError.notStarted(_, let words) {
+    do {
+      return try await launcher.start(model, kind, plan, files: files)
+    } catch InferenceError.notStarted(_, let words) {
       Log.shared.error("an engine does not start with its adapters", ["model": model.label, "lastWords": words])
       var fields = InferenceService.fields(model, kind, "adapters_refused")
       fields["adapters"] = .array(files.adapters.map { .string($0.digest.hex) })
       try await audit("model", "system", fields)
-      return try await launcher.start(model, kind, files: EngineFiles(model: files.model))
+      return try await launcher.start(model, kind, plan, files: alone)
     }
   }
 
@@ -339,7 +343,7 @@ extension InferenceError {
   var lastWords: String {
     switch self {
     case .notStarted(_, let words), .tooSlow(_, _, let words), .resting(_, _, let words): words
-    case .noProgram, .noSandbox, .tampered, .stopping: description
+    case .noProgram, .noAdapter, .noSandbox, .tampered, .stopping: description
     }
   }
 }

@@ -68,10 +68,9 @@ struct InferenceDesk: Sendable {
   private func open(_ request: InferenceRequest, _ model: EngineModel, _ lease: EngineLease) async throws
     -> ClientStream
   {
-    var upstream = ClientRequest(
-      method: "POST", url: "http://engine\(request.endpoint.rawValue)",
-      headers: ["Content-Type": "application/json"], body: request.upstream(alias: model.name))
-    upstream.unixSocket = lease.socketPath
+    var upstream = lease.address.request(
+      "POST", request.endpoint.rawValue, headers: ["Content-Type": "application/json"],
+      body: request.upstream(alias: model.name))
     // A long prompt on a slow box keeps the engine silent for long; a hung engine for ever.
     upstream.lowSpeed = (bytesPerSecond: 1, seconds: patience)
     upstream.maxResponseBytes = 1 << 30
