@@ -1,12 +1,17 @@
 """Real hubs, agents, engines and weights; each test module gets a fleet of its own, on loopback."""
 
+import copy
 import pathlib
 import sys
 
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Peers"))
 from box import Box, Hub, Programs, wait_for  # noqa: E402
+from tiny_gguf import gguf  # noqa: E402
+
+MOCK = pathlib.Path(__file__).with_name("mock_engine.py")
 
 
 def pytest_configure(config):
@@ -16,6 +21,14 @@ def pytest_configure(config):
 @pytest.fixture(scope="session")
 def programs():
     return Programs.from_environment()
+
+
+@pytest.fixture(scope="session")
+def mock_programs(programs, tmp_path_factory):
+    """The programs with an engine that computes nothing, and a model that nobody could run."""
+    made = copy.copy(programs)
+    made.engine, made.weights = str(MOCK), str(gguf(tmp_path_factory.mktemp("tiny") / "tiny.gguf", floats=8192))
+    return made
 
 
 @pytest.fixture(scope="module")
