@@ -12,52 +12,18 @@ struct APIFailure: Error, Sendable, Hashable, CustomStringConvertible {
   var hint: String?
   /// Seconds after which it is worth asking again.
   var retryAfter: Int?
+  /// The member of the request that it is about, as in `messages[0].role`.
+  var param: String?
 
   var description: String { "\(status) \(code): \(message)" }
 
-  static func badRequest(_ message: String) -> APIFailure {
-    APIFailure(status: 400, code: "bad_request", message: message)
+  static func badRequest(_ message: String, param: String? = nil) -> APIFailure {
+    APIFailure(status: 400, code: "bad_request", message: message, param: param)
   }
   static func unknownModel(_ name: String) -> APIFailure {
     APIFailure(
       status: 404, code: "model_not_found", message: "there is no model \"\(name)\" on this box",
       hint: "skerry model list shows those that there are")
-  }
-}
-
-/// Each API has its own form for errors, which its clients know.
-enum Dialect: Sendable {
-  case openAI, ollama, skerry
-
-  init(path: String) {
-    self = path.hasPrefix("/v1/") ? .openAI : path.hasPrefix("/api/") ? .ollama : .skerry
-  }
-
-  func body(_ failure: APIFailure) -> JSONValue {
-    switch self {
-    case .ollama:
-      return ["error": .string(failure.hint.map { "\(failure.message); \($0)" } ?? failure.message)]
-    case .skerry:
-      var error: [String: JSONValue] = ["code": .string(failure.code), "message": .string(failure.message)]
-      error["hint"] = failure.hint.map(JSONValue.string)
-      return ["error": .object(error)]
-    case .openAI:
-      var error: [String: JSONValue] = [
-        "code": .string(failure.code), "message": .string(failure.message), "type": .string(type(failure.status)),
-        "param": .null,
-      ]
-      error["hint"] = failure.hint.map(JSONValue.string)
-      return ["error": .object(error)]
-    }
-  }
-
-  private func type(_ status: Int) -> String {
-    switch status {
-    case 401: "authentication_error"
-    case 403: "permission_error"
-    case 400..<500: "invalid_request_error"
-    default: "server_error"
-    }
   }
 }
 

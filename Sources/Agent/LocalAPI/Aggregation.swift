@@ -15,27 +15,49 @@ struct Aggregation: Sendable {
   private let endpoint: InferenceRequest.Endpoint
   private var choices: [Int64: Choice] = [:]
   private var head: [String: JSONValue] = [:]
-  private var usage: JSONValue = .null
-  private var timings: JSONValue?
+  private var usage: UsageSum
+  private var size = 0
 
-  init(_ endpoint: InferenceRequest.Endpoint) { self.endpoint = endpoint }
+  /// An answer of more bytes than this is none that anybody waits for: an engine in a hostile model's hands would fill
+  /// the agent's memory.
+  static let longest = 64 << 20
+  /// No request has more answers, and no answer more calls.
+  private static let most: Range<Int64> = 0..<4096
 
-  mutating func add(_ chunk: JSONValue) {
+  /// Whether the engine said more than is kept.
+  var isOverlong: Bool { size > Aggregation.longest }
+
+  init(_ endpoint: InferenceRequest.Endpoint, _ shape: AnswerShape = AnswerShape()) {
+    self.endpoint = endpoint
+    usage = UsageSum(endpoint, shape)
+  }
+
+  /// Takes a chunk in; `bytes` is how long it was on the wire.
+  mutating func add(_ chunk: JSONValue, bytes: Int = 0) {
+    size += bytes
+    guard !isOverlong else { return }
+    usage.add(chunk)
     for key in ["id", "created", "model", "system_fingerprint"] where chunk[key] != nil { head[key] = chunk[key] }
-    if let found = chunk["usage"], found != .null { usage = found }
-    if let found = chunk["timings"] { timings = found }
     for piece in chunk["choices"]?.array ?? [] {
       let index = piece["index"]?.integer ?? 0
+      guard Aggregation.most.contains(index) else { continue }
       var choice = choices[index] ?? Choice()
       if let finish = piece["finish_reason"], finish != .null { choice.finish = finish }
       if let text = piece["text"]?.string { choice.text += text }
       if let delta = piece["delta"] { Aggregation.add(delta, to: &choice) }
       if let logprobs = piece["logprobs"], logprobs != .null {
         choice.logprobs += logprobs["content"]?.array ?? []
-        choice.plainLogprobs = logprobs
+        choice.plainLogprobs = Aggregation.joined(choice.plainLogprobs, logprobs)
       }
       choices[index] = choice
     }
+  }
+
+  /// Log probabilities of `/v1/completions`: four lists, each put behind the one so far.
+  private static func joined(_ known: JSONValue, _ more: JSONValue) -> JSONValue {
+    guard more["tokens"] != nil, let before = known.object else { return more }
+    return .object(
+      before.merging(more.object ?? [:]) { old, new in .array((old.array ?? []) + (new.array ?? [])) })
   }
 
   private static func add(_ delta: JSONValue, to choice: inout Choice) {
@@ -47,6 +69,7 @@ struct Aggregation: Sendable {
     if let text = delta["reasoning_content"]?.string { choice.reasoning += text }
     for call in delta["tool_calls"]?.array ?? [] {
       let index = call["index"]?.integer ?? 0
+      guard most.contains(index) else { continue }
       var known = choice.tools[index] ?? ["type": "function", "function": ["name": "", "arguments": ""]]
       if let id = call["id"] { known["id"] = id }
       let name = (known["function"]?["name"]?.string ?? "") + (call["function"]?["name"]?.string ?? "")
@@ -70,8 +93,8 @@ struct Aggregation: Sendable {
   var response: JSONValue {
     var whole = head
     whole["object"] = endpoint == .chat ? "chat.completion" : "text_completion"
-    whole["usage"] = usage
-    whole["timings"] = timings
+    whole["usage"] = usage.usage ?? .null
+    whole["timings"] = usage.timings
     whole["choices"] = .array(
       choices.sorted { $0.key < $1.key }.map { index, choice in
         endpoint == .chat ? chatChoice(index, choice) : plainChoice(index, choice)
@@ -81,20 +104,20 @@ struct Aggregation: Sendable {
 
   private func chatChoice(_ index: Int64, _ choice: Choice) -> JSONValue {
     let calls = Aggregation.calls(choice)
-    var message: [String: JSONValue] = ["role": .string(choice.role ?? "assistant")]
+    var message: [String: JSONValue] = ["role": .string(choice.role ?? "assistant"), "refusal": .null]
     message["content"] = choice.hasText || calls.isEmpty ? .string(choice.text) : .null
     if !choice.reasoning.isEmpty { message["reasoning_content"] = .string(choice.reasoning) }
     if !calls.isEmpty { message["tool_calls"] = .array(calls) }
     return [
       "index": .integer(index), "message": .object(message), "finish_reason": choice.finish,
-      "logprobs": choice.logprobs.isEmpty ? .null : ["content": .array(choice.logprobs)],
+      "logprobs": choice.logprobs.isEmpty ? .null : ["content": .array(choice.logprobs), "refusal": .null],
     ]
   }
 
   private func plainChoice(_ index: Int64, _ choice: Choice) -> JSONValue {
     [
       "index": .integer(index), "text": .string(choice.text), "finish_reason": choice.finish,
-      "logprobs": choice.logprobs.isEmpty ? choice.plainLogprobs : ["content": .array(choice.logprobs)],
+      "logprobs": choice.plainLogprobs,
     ]
   }
 }

@@ -35,6 +35,8 @@ struct EngineEvent: Sendable {
     case failure
     /// A comment that keeps the connection alive.
     case ping
+    /// An event without a chunk: the engine begins some streams with `data: null`.
+    case empty
   }
   let kind: Kind
   /// With the empty line that ends it.
@@ -45,6 +47,9 @@ struct EngineEvent: Sendable {
     guard let start = bytes.firstIndex(of: UInt8(ascii: "{")) else { return nil }
     return try? JSONValue(parsing: bytes[start...])
   }
+
+  /// A chunk as an event of its own.
+  static func bytes(_ chunk: JSONValue) -> [UInt8] { Array("data: ".utf8) + chunk.encoded() + [0x0A, 0x0A] }
 }
 
 /// Cuts the engine's stream into events without parsing what goes through: only the chunk with the counts, which comes
@@ -90,6 +95,7 @@ struct EngineEventSplitter: Sendable {
     if event.starts(with: "data: {\"error\"".utf8) || event.starts(with: "error:".utf8) { return .failure }
     if event.starts(with: "data: [DONE]".utf8) { return .done }
     if event.first == UInt8(ascii: ":") { return .ping }
+    guard event.starts(with: "data: {".utf8) else { return .empty }
     if contains(event, usage) { return .usage(isBare: contains(event, noChoices)) }
     return .piece
   }

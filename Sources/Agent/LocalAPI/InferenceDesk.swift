@@ -25,6 +25,8 @@ struct InferenceDesk: Sendable {
     let stream: ClientStream
     /// How long it took to have an engine ready.
     let loading: Duration
+    let endpoint: InferenceRequest.Endpoint
+    let shape: AnswerShape
   }
 
   /// The model that the caller may ask. The decision comes first: who may not know of a model is not told whether
@@ -54,10 +56,13 @@ struct InferenceDesk: Sendable {
       caller: caller.label, api: api, model: model, promptDigest: digester.digest(request.prompt.encoded()),
       audit: audit, counters: counters)
     do {
+      if let image = request.image { throw APIFailure.noEyes(model.name, param: image) }
       let lease = try await load(model, request.endpoint == .embedding ? .embed : .generate)
       let loading = record.elapsed
       let stream = try await open(request, model, lease)
-      return Answer(model: model, lease: lease, record: record, stream: stream, loading: loading)
+      return Answer(
+        model: model, lease: lease, record: record, stream: stream, loading: loading, endpoint: request.endpoint,
+        shape: request.shape)
     } catch {
       let outcome = error is CancellationError ? InferenceRecord.Outcome.cancelled : .failed
       try await record.finish(outcome, reason: APIFailure.recordable(error))
@@ -83,19 +88,8 @@ struct InferenceDesk: Sendable {
     } catch let error as HTTPClientError where error.kind == .cancelled {
       throw CancellationError()
     }
-    guard stream.status == 200 else { throw await InferenceDesk.refusal(stream) }
+    guard stream.status == 200 else { throw await EngineRefusal.failure(stream, request.endpoint) }
     return stream
-  }
-
-  /// The engine's own refusal: its 4xx are about the request, the rest is the engine's trouble.
-  private static func refusal(_ stream: ClientStream) async -> APIFailure {
-    let body = (try? await stream.collect(upTo: 64 << 10)) ?? []
-    let error = (try? JSONValue(parsing: body))?["error"]
-    let message = error?["message"]?.string ?? "the engine answered \(stream.status)"
-    if (400..<500).contains(stream.status) {
-      return APIFailure(status: stream.status == 404 ? 400 : stream.status, code: "engine_refused", message: message)
-    }
-    return APIFailure(status: 502, code: "engine_error", message: "the engine answered: \(message)")
   }
 
   static func lost(_ lease: EngineLease) -> APIFailure {
@@ -112,16 +106,20 @@ extension InferenceDesk.Answer {
     defer { lease.end() }
     var splitter = EngineEventSplitter()
     var isDone = false
+    var sum = UsageSum(endpoint, shape)
     do {
       for try await bytes in stream {
         let events = try splitter.push(bytes)
         for event in events {
           switch event.kind {
           case .piece: record.notePiece()
-          case .usage: if let usage = event.chunk.flatMap({ EngineUsage(chunk: $0) }) { record.note(usage) }
+          case .usage:
+            guard let chunk = event.chunk else { break }
+            sum.add(chunk)
+            if let usage = EngineUsage(chunk: sum.chunk) { record.note(usage) }
           case .done: isDone = true
           case .failure: throw InferenceDesk.Answer.failure(event)
-          case .ping: break
+          case .ping, .empty: break
           }
         }
         if !events.isEmpty { try await each(events) }
@@ -138,12 +136,14 @@ extension InferenceDesk.Answer {
 
   /// The whole answer, for a caller who wants no stream; on record before it is handed out.
   func collect(_ endpoint: InferenceRequest.Endpoint) async throws -> Aggregation {
-    var whole = Aggregation(endpoint)
+    var whole = Aggregation(endpoint, shape)
+    var offsets: [Int64: Int] = [:]
     do {
       try await forEachEvent { events in
         for event in events {
-          if let chunk = event.chunk { whole.add(chunk) }
+          if let chunk = event.chunk { whole.add(shape.mended(chunk, &offsets), bytes: event.bytes.count) }
         }
+        guard !whole.isOverlong else { throw APIFailure.overlong }
       }
     } catch {
       try await fail(error)
@@ -163,7 +163,6 @@ extension InferenceDesk.Answer {
   }
 
   private static func failure(_ event: EngineEvent) -> APIFailure {
-    let message = event.chunk?["error"]?["message"]?.string ?? event.chunk?["message"]?.string ?? "no reason given"
-    return APIFailure(status: 502, code: "engine_error", message: "the engine failed: \(message)")
+    EngineRefusal.failure(event.chunk ?? .null)
   }
 }

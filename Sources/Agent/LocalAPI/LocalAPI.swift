@@ -68,6 +68,7 @@ struct LocalAPI: Sendable {
     var response = HTTPResponse.json(failure.status, Dialect(path: target).body(failure))
     for field in headers.all { response.headers.add(field.name, field.value) }
     if let seconds = failure.retryAfter { response.headers.set("Retry-After", String(seconds)) }
+    if let again = failure.shouldRetry { response.headers.set("X-Should-Retry", again ? "true" : "false") }
     // RFC 6750 §3.
     if failure.status == 401 { response.headers.set("WWW-Authenticate", "Bearer realm=\"skerry\"") }
     return response
@@ -79,7 +80,10 @@ struct LocalAPI: Sendable {
   func caller(_ request: HTTPRequest) async throws -> Caller {
     switch request.peer {
     case .unix(let uid, let gid, _): access.localCaller(uid: uid, gid: gid)
-    case .tcp: try await access.tokenCaller(authorization: request.headers["Authorization"])
+    // Anthropic's clients send their key in a header of their own.
+    case .tcp:
+      try await access.tokenCaller(
+        authorization: request.headers["Authorization"] ?? request.headers["X-Api-Key"].map { "Bearer \($0)" })
     }
   }
 

@@ -17,45 +17,54 @@ extension LocalAPI {
     router.on("POST", "/v1/completions") { request, _ in try await openAI(.completion, request) }
     router.on("POST", "/v1/embeddings") { request, _ in
       let caller = try await caller(request)
-      let wanted = try InferenceRequest(openAI: .embedding, try await body(request))
+      let wanted = try InferenceRequest(openAI: .embedding, try await json(request))
       return .json(200, try await embed(wanted, caller, api: "openai.embeddings"))
     }
   }
 
-  private func openAI(_ endpoint: InferenceRequest.Endpoint, _ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
-    let wanted = try InferenceRequest(openAI: endpoint, try await body(request))
-    let answer = try await desk.ask(wanted, caller, api: endpoint == .chat ? "openai.chat" : "openai.completions")
-    guard wanted.wantsStream else { return .json(200, try await answer.collect(endpoint).response) }
-    return .streaming(
-      200, headers: ["Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"]
-    ) { writer in
-      try await relay(answer, to: writer, withUsage: wanted.wantsUsage)
+  /// The body of a request whose content is JSON, or said to be nothing else. Throws an `APIFailure` of status 415.
+  func json(_ request: HTTPRequest) async throws -> [UInt8] {
+    let type = request.headers["Content-Type"]?.prefix { $0 != ";" }.lowercased().filter { $0 != " " }
+    if let type, type != "application/json", !type.hasSuffix("+json") {
+      throw APIFailure(
+        status: 415, code: "unsupported_media_type", message: "the body must be application/json, not \(type)")
     }
+    if let coding = request.headers["Content-Encoding"], coding.lowercased() != "identity" {
+      throw APIFailure(
+        status: 415, code: "unsupported_media_type", message: "the body must not be compressed; it is \(coding)")
+    }
+    return try await body(request)
   }
 
-  /// Hands the engine's events on as they are. The last one waits for the audit record.
+  private func openAI(_ endpoint: InferenceRequest.Endpoint, _ request: HTTPRequest) async throws -> HTTPResponse {
+    let caller = try await caller(request)
+    let wanted = try InferenceRequest(openAI: endpoint, try await json(request))
+    let answer = try await desk.ask(wanted, caller, api: endpoint == .chat ? "openai.chat" : "openai.completions")
+    guard wanted.wantsStream else { return .json(200, try await answer.collect(endpoint).response) }
+    return LocalAPI.events { writer in try await relay(answer, to: writer, withUsage: wanted.wantsUsage) }
+  }
+
+  /// A response of server-sent events.
+  static func events(_ produce: @escaping @Sendable (ResponseWriter) async throws -> Void) -> HTTPResponse {
+    .streaming(
+      200, headers: ["Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"], produce)
+  }
+
+  /// Hands the engine's events on as they are, as far as they are OpenAI's; counts come once and last. The last one waits
+  /// for the audit record.
   private func relay(_ answer: InferenceDesk.Answer, to writer: ResponseWriter, withUsage: Bool) async throws {
+    var stream = OpenAIStream(answer.endpoint, answer.shape)
     do {
       try await answer.forEachEvent { events in
-        var bytes: [UInt8] = []
-        for event in events {
-          switch event.kind {
-          case .piece, .ping, .failure: bytes += event.bytes
-          case .usage(let isBare): if withUsage || !isBare { bytes += event.bytes }
-          case .done: break
-          }
-        }
+        let bytes = stream.pass(events)
         if !bytes.isEmpty { try await writer.write(bytes) }
       }
       try await answer.record.finish(.completed)
-      try await writer.write("data: [DONE]\n\n")
+      try await writer.write((withUsage ? stream.counts : []) + Array("data: [DONE]\n\n".utf8))
     } catch is CancellationError {
       try await answer.fail(CancellationError())
     } catch {
-      let failure = APIFailure(error)
-      let line = Array("data: ".utf8) + Dialect.openAI.body(failure).encoded() + [0x0A, 0x0A]
-      try? await writer.write(line)
+      try? await writer.write(EngineEvent.bytes(Dialect.openAI.body(APIFailure(error))))
       try await answer.fail(error)
     }
   }
@@ -66,11 +75,21 @@ extension LocalAPI {
     do {
       let document = try JSONValue(parsing: try await answer.stream.collect(upTo: 256 << 20))
       if let usage = EngineUsage(chunk: document) { answer.record.note(usage) }
+      if let wanted = request.shape.dimensions { try LocalAPI.demand(dimensions: wanted, in: document) }
       try await answer.record.finish(.completed)
       return document
     } catch {
       try await answer.fail(error)
     }
+  }
+
+  /// The engine can't shorten vectors, and cutting them is only right for models that were trained for it.
+  private static func demand(dimensions: Int, in document: JSONValue) throws(APIFailure) {
+    guard let first = document["data"]?.array?.first?["embedding"] else { return }
+    let count = first.array?.count ?? ((first.string?.utf8.count ?? 0) / 4 * 3 / 4)
+    guard count != dimensions else { return }
+    throw .badRequest(
+      "this model's vectors have \(count) dimensions and can't be made to have \(dimensions)", param: "dimensions")
   }
 
   private static func openAIModel(_ model: InstalledModel) -> JSONValue {

@@ -6,6 +6,19 @@ struct InferenceRequest: Sendable {
     case chat = "/v1/chat/completions"
     case completion = "/v1/completions"
     case embedding = "/v1/embeddings"
+    /// How many tokens a chat would take; nothing is generated.
+    case count = "/v1/chat/completions/input_tokens"
+
+    /// Whether the engine answers in pieces.
+    var isStreamed: Bool { self == .chat || self == .completion }
+    /// The member that the prompt stands in.
+    var promptName: String {
+      switch self {
+      case .chat, .count: "messages"
+      case .completion: "prompt"
+      case .embedding: "input"
+      }
+    }
   }
   var endpoint: Endpoint
   /// As the caller wrote it.
@@ -17,6 +30,11 @@ struct InferenceRequest: Sendable {
   var prompt: JSONValue
   /// The body for the engine, still without what `upstream` adds.
   var body: [UInt8]
+  var shape = AnswerShape()
+  /// Where the first image of the prompt stands; nil when there is none.
+  var image: String?
+  /// Whether the caller offers tools that the model may call.
+  var offersTools = false
 
   /// The body with what Skerry decides: the model's own name, and always a stream, since the engine goes on computing
   /// an answer that is not streamed when the caller has gone.
@@ -29,7 +47,7 @@ struct InferenceRequest: Sendable {
     bytes.removeLast()
     let isEmpty = bytes.last { !JSONText.isSpace($0) } == UInt8(ascii: "{")
     var more: [String: JSONValue] = ["model": .string(alias)]
-    if endpoint != .embedding {
+    if endpoint.isStreamed {
       more["stream"] = true
       more["stream_options"] = ["include_usage": true]
     }
@@ -45,33 +63,85 @@ extension InferenceRequest {
   /// Reads an OpenAI request. Throws an `APIFailure` of status 400 that names what is wrong.
   init(openAI endpoint: Endpoint, _ bytes: [UInt8]) throws(APIFailure) {
     let document = try InferenceRequest.document(bytes)
-    let members = document.object ?? [:]
-    let check = MemberCheck(members)
-    model = try check.modelName()
+    let form =
+      switch endpoint {
+      case .chat, .count: OpenAIForms.chat
+      case .completion: OpenAIForms.completion
+      case .embedding: OpenAIForms.embedding
+      }
+    try InferenceRequest.check(document, form)
+    try InferenceRequest.checkTogether(document)
+    self.endpoint = endpoint
+    model = document["model"]?.string ?? ""
+    prompt = document[endpoint.promptName] ?? .null
+    wantsStream = document["stream"]?.bool ?? false
+    wantsUsage = document["stream_options"]?["include_usage"]?.bool ?? false
+    shape.choices = Int(clamping: document["n"]?.integer ?? 1)
+    image = InferenceRequest.firstImage(prompt)
+    body = bytes
+    var changes: [String: RawJSON?] = [:]
     switch endpoint {
-    case .chat:
-      prompt = try check.messages()
-      try check.wholeNumbers("max_tokens", "max_completion_tokens", "n", "seed", "top_logprobs")
+    case .chat, .count:
+      offersTools = document["tools"]?.array?.isEmpty == false && document["tool_choice"] != "none"
+      if document["logprobs"]?.bool == true, (document["top_logprobs"]?.integer ?? 0) < 1 {
+        shape.topLogprobs = 0
+        changes["top_logprobs"] = RawJSON(1)
+      }
+      if document["tool_choice"]?.object != nil { changes = try changes.merging(namedTool(document)) { $1 } }
     case .completion:
-      prompt = try check.one(of: "prompt", "a string or an array") { $0.string != nil || $0.array != nil }
-      try check.wholeNumbers("max_tokens", "n", "seed", "best_of")
+      guard let wanted = document["logprobs"]?.integer else { break }
+      shape.hasLegacyLogprobs = true
+      shape.topLogprobs = Int(clamping: wanted)
+      if wanted < 1 { changes["logprobs"] = RawJSON(1) }
     case .embedding:
-      prompt = try check.one(of: "input", "a string or an array that is not empty") {
-        $0.string != nil || $0.array?.isEmpty == false
+      // The engine would ignore it; what comes back is checked.
+      shape.dimensions = document["dimensions"]?.integer.map { Int(clamping: $0) }
+    }
+    if !changes.isEmpty { body = Array(RawJSON(bytes).replacing(changes).bytes) }
+  }
+
+  /// Throws the first thing that is wrong with the value, by its name.
+  static func check(_ document: JSONValue, _ form: Schema) throws(APIFailure) {
+    if let fault = form.fault(in: document) { throw .badRequest(fault.description, param: fault.path) }
+  }
+
+  /// What members say together.
+  private static func checkTogether(_ document: JSONValue) throws(APIFailure) {
+    func isThere(_ name: String) -> Bool { document[name] != nil && document[name] != .null }
+    if isThere("stream_options"), document["stream"]?.bool != true {
+      throw .badRequest("\"stream_options\" is only for answers that are streamed", param: "stream_options")
+    }
+    if isThere("top_logprobs"), document["logprobs"]?.bool != true {
+      throw .badRequest("\"top_logprobs\" needs \"logprobs\": true", param: "top_logprobs")
+    }
+    let hasTools = document["tools"]?.array?.isEmpty == false
+    if document["logprobs"]?.bool == true, hasTools {
+      throw .badRequest("the engine gives no log probabilities beside tools", param: "logprobs")
+    }
+    if isThere("tool_choice"), document["tool_choice"] != "none", document["tool_choice"] != "auto", !hasTools {
+      throw .badRequest("\"tool_choice\" needs \"tools\"", param: "tool_choice")
+    }
+  }
+
+  /// The engine takes words only for `tool_choice`, and ignores anything else: it is given no other tool than the one
+  /// that is to be called.
+  private func namedTool(_ document: JSONValue) throws(APIFailure) -> [String: RawJSON?] {
+    let name = document["tool_choice"]?["function"]?["name"]
+    let tools = RawJSON(body)["tools"]?.elements ?? []
+    guard let wanted = tools.first(where: { $0.value["function"]?["name"] == name }) else {
+      throw .badRequest("\"tool_choice\" names a tool that \"tools\" doesn't have", param: "tool_choice")
+    }
+    return ["tools": .some(.array([wanted])), "tool_choice": .some(RawJSON("required"))]
+  }
+
+  /// Where the first image stands in messages.
+  private static func firstImage(_ messages: JSONValue) -> String? {
+    for (at, message) in (messages.array ?? []).enumerated() {
+      for (part, content) in (message["content"]?.array ?? []).enumerated() where content["type"] == "image_url" {
+        return "messages[\(at)].content[\(part)]"
       }
     }
-    try check.numbers("temperature", "top_p", "presence_penalty", "frequency_penalty")
-    try check.optional("stream", "true or false") { $0.bool != nil }
-    try check.optional("stream_options", "an object") { $0.object != nil }
-    try check.optional("tools", "an array") { $0.array != nil }
-    try check.optional("response_format", "an object") { $0.object != nil }
-    try check.optional("stop", "a string or an array of strings") {
-      $0.string != nil || $0.array?.allSatisfy { $0.string != nil } == true
-    }
-    self.endpoint = endpoint
-    wantsStream = members["stream"]?.bool ?? false
-    wantsUsage = members["stream_options"]?["include_usage"]?.bool ?? false
-    body = bytes
+    return nil
   }
 
   /// The body as a JSON object.
@@ -82,59 +152,5 @@ extension InferenceRequest {
     }
     guard document.object != nil else { throw .badRequest("the body must be a JSON object") }
     return document
-  }
-}
-
-/// Checks members of a request; each complaint names the member and what it must be.
-struct MemberCheck {
-  let members: [String: JSONValue]
-
-  init(_ members: [String: JSONValue]) { self.members = members }
-
-  func wrong(_ name: String, _ allowed: String) -> APIFailure {
-    members[name] == nil
-      ? .badRequest("\"\(name)\" is missing; it must be \(allowed)")
-      : .badRequest("\"\(name)\" must be \(allowed)")
-  }
-
-  func modelName() throws(APIFailure) -> String {
-    guard let name = members["model"]?.string, !name.isEmpty, name.utf8.count <= 200 else {
-      throw wrong("model", "the name of a model, a string")
-    }
-    return name
-  }
-
-  func one(of name: String, _ allowed: String, _ fits: (JSONValue) -> Bool) throws(APIFailure) -> JSONValue {
-    guard let value = members[name], fits(value) else { throw wrong(name, allowed) }
-    return value
-  }
-
-  func optional(_ name: String, _ allowed: String, _ fits: (JSONValue) -> Bool) throws(APIFailure) {
-    if let value = members[name], value != .null, !fits(value) { throw wrong(name, allowed) }
-  }
-
-  func wholeNumbers(_ names: String...) throws(APIFailure) {
-    for name in names { try optional(name, "a whole number") { $0.integer != nil } }
-  }
-
-  func numbers(_ names: String...) throws(APIFailure) {
-    for name in names { try optional(name, "a number") { $0.number != nil } }
-  }
-
-  /// OpenAI's and Ollama's messages: at least one, each with a role, and content that is text, parts or absent.
-  func messages() throws(APIFailure) -> JSONValue {
-    guard let list = members["messages"]?.array, !list.isEmpty else {
-      throw wrong("messages", "an array of at least one {role, content}")
-    }
-    for (position, message) in list.enumerated() {
-      guard message["role"]?.string != nil else {
-        throw .badRequest("\"messages[\(position)].role\" must be a string")
-      }
-      switch message["content"] {
-      case nil, .null?, .string?, .array?: break
-      default: throw .badRequest("\"messages[\(position)].content\" must be a string or an array of parts")
-      }
-    }
-    return .array(list)
   }
 }
