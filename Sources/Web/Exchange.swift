@@ -105,12 +105,16 @@ final class Exchange: @unchecked Sendable {
   var isCancelled: Bool { state.withLock(\.cancelled) }
   var hasAnswer: Bool { state.withLock { $0.response != nil } }
 
-  func attach(_ writer: ResponseWriter) {
-    let late = state.withLock { state -> Bool in
+  /// Who writes the answer's body, when it is streamed.
+  var writer: ResponseWriter? { state.withLock(\.writer) }
+
+  /// False when the exchange has an answer already, or is over.
+  func attach(_ writer: ResponseWriter) -> Bool {
+    state.withLock { state in
+      guard !state.cancelled, state.response == nil else { return false }
       state.writer = writer
-      return state.cancelled
+      return true
     }
-    if late { writer.cancel() }
   }
 
   /// The whole request is here. On the connection's thread.

@@ -253,19 +253,8 @@ private func make(_ response: HTTPResponse, _ exchange: Exchange) -> OpaquePoint
     let descriptor = open(path, O_RDONLY | O_CLOEXEC)
     guard descriptor >= 0 else { return nil }
     return MHD_create_response_from_fd_at_offset64(length, descriptor, offset)
-  case .stream(let produce):
-    // Weak: the exchange holds the writer.
-    let writer = ResponseWriter(wake: { [weak exchange] in exchange?.wake() })
-    exchange.attach(writer)
-    exchange.run(
-      Task {
-        do {
-          try await produce(writer)
-          writer.finish(failed: false)
-        } catch {
-          writer.finish(failed: true)
-        }
-      })
+  case .stream:
+    guard let writer = exchange.writer else { return nil }
     let context = Unmanaged.passRetained(Streaming(writer: writer, exchange: exchange))
     return MHD_create_response_from_callback(
       UInt64.max, 32 * 1024,

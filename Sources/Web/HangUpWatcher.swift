@@ -2,14 +2,16 @@ internal import CMicroHTTPD
 import Glibc
 import Synchronization
 
-/// Notices what libmicrohttpd does not: that the other end of a suspended connection has gone, and that a request's head
-/// takes too long although bytes trickle in.
+/// Notices what libmicrohttpd does not: that the other end of a suspended connection has gone, that a request's head
+/// takes too long although bytes trickle in, and that an answer does.
 final class HangUpWatcher: Sendable {
   private struct State {
     var next: UInt64 = 2
     var watched: [UInt64: @Sendable () -> Void] = [:]
     /// When the connection of this descriptor is cut, unless a whole head comes before.
     var heads: [Int32: ContinuousClock.Instant] = [:]
+    /// What is called when something else takes too long.
+    var deadlines: [UInt64: (end: ContinuousClock.Instant, late: @Sendable () -> Void)] = [:]
     /// The moment that the timer is set to.
     var alarm: ContinuousClock.Instant?
   }
@@ -68,6 +70,21 @@ final class HangUpWatcher: Sendable {
     }
   }
 
+  /// Calls `late` unless the ticket is met within this time. A timer for each would cost two changes of threads; here
+  /// it is set anew only for one that ends before all others.
+  func expect(within limit: Duration, late: @escaping @Sendable () -> Void) -> UInt64 {
+    let end = ContinuousClock.now + limit
+    return state.withLock { state in
+      defer { state.next += 1 }
+      state.deadlines[state.next] = (end, late)
+      if state.alarm.map({ $0 > end }) ?? true { setAlarm(&state, end) }
+      return state.next
+    }
+  }
+
+  /// The expected came in time.
+  func met(_ ticket: UInt64) { _ = state.withLock { $0.deadlines.removeValue(forKey: ticket) } }
+
   func headCame(_ descriptor: Int32) { _ = state.withLock { $0.heads.removeValue(forKey: descriptor) } }
 
   private func setAlarm(_ state: inout State, _ moment: ContinuousClock.Instant) {
@@ -75,18 +92,23 @@ final class HangUpWatcher: Sendable {
     _ = skerry_timer_set(timer, Int64((moment - .now) / .milliseconds(1)) + 1)
   }
 
-  private func cutLateHeads() {
+  private func alarmRang() {
     var count: UInt64 = 0
     _ = read(timer, &count, 8)
-    state.withLock { state in
+    let late = state.withLock { state in
       let now = ContinuousClock.now
       for (descriptor, end) in state.heads where end <= now {
         shutdown(descriptor, Int32(SHUT_RDWR))
         state.heads[descriptor] = nil
       }
+      let over = state.deadlines.filter { $0.value.end <= now }
+      for ticket in over.keys { state.deadlines[ticket] = nil }
       state.alarm = nil
-      if let next = state.heads.values.min() { setAlarm(&state, next) }
+      let next = [state.heads.values.min(), state.deadlines.values.map(\.end).min()].compactMap(\.self).min()
+      if let next { setAlarm(&state, next) }
+      return over.values.map(\.late)
     }
+    for call in late { call() }
   }
 
   /// Ends the thread.
@@ -103,7 +125,7 @@ final class HangUpWatcher: Sendable {
       for key in keys.prefix(Int(max(0, count))) {
         switch key {
         case Self.stopKey: return
-        case Self.timerKey: cutLateHeads()
+        case Self.timerKey: alarmRang()
         default: state.withLock { $0.watched.removeValue(forKey: key) }?()
         }
       }

@@ -4,6 +4,7 @@ import Synchronization
 public final class ResponseWriter: Sendable {
   struct State {
     var buffer: [UInt8] = []
+    var begun = false
     var finished = false
     var failed = false
     /// The client has gone, or the server is stopping.
@@ -15,10 +16,15 @@ public final class ResponseWriter: Sendable {
 
   static let capacity = 64 * 1024
   private let state = Mutex(State())
+  private let begin: @Sendable () -> Void
   private let wake: @Sendable () -> Void
 
-  /// `wake` resumes the connection that slept for want of bytes.
-  init(wake: @escaping @Sendable () -> Void) { self.wake = wake }
+  /// `begin` lets the head go out; it is called once, when the first bytes are there or the body has ended. `wake`
+  /// resumes the connection that slept for want of bytes.
+  init(begin: @escaping @Sendable () -> Void = {}, wake: @escaping @Sendable () -> Void) {
+    self.begin = begin
+    self.wake = wake
+  }
 
   /// Hands the bytes to the connection. Throws `CancellationError` when the client has gone.
   public func write(_ bytes: [UInt8]) async throws {
@@ -32,18 +38,19 @@ public final class ResponseWriter: Sendable {
   private func put(_ bytes: [UInt8]) async throws {
     while true {
       enum Now {
-        case taken(wake: Bool)
+        case taken(first: Bool, wake: Bool)
         case gone, full
       }
       let now = state.withLock { state -> Now in
         if state.cancelled || state.finished { return .gone }
         guard state.buffer.isEmpty || state.buffer.count + bytes.count <= Self.capacity else { return .full }
         state.buffer += bytes
-        defer { state.asleep = false }
-        return .taken(wake: state.asleep)
+        defer { (state.asleep, state.begun) = (false, true) }
+        return .taken(first: !state.begun, wake: state.asleep)
       }
       switch now {
-      case .taken(let sleeping):
+      case .taken(let first, let sleeping):
+        if first { begin() }
         if sleeping { wake() }
         return
       case .gone: throw CancellationError()
@@ -67,12 +74,13 @@ public final class ResponseWriter: Sendable {
 
   /// The end; `failed` cuts the connection instead of ending the body properly.
   func finish(failed: Bool) {
-    let sleeping = state.withLock { state -> Bool in
+    let (first, sleeping) = state.withLock { state -> (Bool, Bool) in
       state.finished = true
       state.failed = failed
-      defer { state.asleep = false }
-      return state.asleep
+      defer { (state.asleep, state.begun) = (false, true) }
+      return (!state.begun, state.asleep)
     }
+    if first { begin() }
     if sleeping { wake() }
   }
 

@@ -143,14 +143,19 @@ final class ServerCore: Sendable {
   // MARK: In the handler's task
 
   private func handle(_ request: HTTPRequest, _ exchange: Exchange, within limit: Duration) async {
-    let deadline = Task {
-      try await Task.sleep(for: limit)
+    let deadline = watcher.expect(within: limit) { [configuration, weak exchange] in
+      guard let exchange else { return }
       let failure = HTTPFailure(504, "deadline", "The answer was not ready in time.")
       exchange.expire(configuration.errorResponse(failure, exchange.target))
     }
-    defer { deadline.cancel() }
+    defer { watcher.met(deadline) }
     do {
-      exchange.answer(try await handler(request))
+      let response = try await handler(request)
+      if case .stream(let produce) = response.body {
+        await stream(response, exchange, deadline, produce)
+      } else {
+        exchange.answer(response)
+      }
     } catch let failure as HTTPFailure {
       answer(exchange, failure)
     } catch is CancellationError {
@@ -159,6 +164,30 @@ final class ServerCore: Sendable {
       configuration.onError?(error, request)
       let failure = HTTPFailure(500, "internal", "Something went wrong inside.", hint: "The server's log says what.")
       answer(exchange, failure)
+    }
+  }
+
+  /// Writes the body from the handler's own task, and lets the head go out with the first of it: each change of threads
+  /// costs a caller who waits.
+  private func stream(
+    _ response: HTTPResponse, _ exchange: Exchange, _ deadline: UInt64,
+    _ produce: @Sendable (ResponseWriter) async throws -> Void
+  ) async {
+    // Weak: the exchange holds the writer.
+    let writer = ResponseWriter(
+      begin: { [weak exchange, watcher] in
+        watcher.met(deadline)
+        exchange?.answer(response)
+      }, wake: { [weak exchange] in exchange?.wake() })
+    // An answer that is there already is a deadline's, or the server's farewell.
+    guard exchange.attach(writer) else { return }
+    // Whoever answers has read what it wants to read.
+    exchange.pipe.discard()
+    do {
+      try await produce(writer)
+      writer.finish(failed: false)
+    } catch {
+      writer.finish(failed: true)
     }
   }
 }
