@@ -8,6 +8,20 @@ public import Trust
 public typealias AuditWriter =
   @Sendable (_ kind: String, _ actor: String, _ fields: [String: JSONValue]) async throws -> Void
 
+/// A decision that allows, while its record is written.
+struct PendingDecision: Sendable {
+  private let writing: Task<Void, any Error>
+
+  fileprivate init(_ audit: @escaping AuditWriter, _ actor: String, _ fields: [String: JSONValue]) {
+    writing = Task { try await audit("decision", actor, fields) }
+  }
+
+  /// Returns when the decision is on record. Throws `AccessFailure.auditUnavailable`: then nothing may follow from it.
+  func settled() async throws(AccessFailure) {
+    do { try await writing.value } catch { throw .auditUnavailable("\(error)") }
+  }
+}
+
 /// Who calls, and what they may do. Every decision is in the audit log before anything follows from it.
 public final class AccessControl: Sendable {
   /// What decisions are made from: the policy file, and what was bound through the agent.
@@ -68,6 +82,13 @@ public final class AccessControl: Sendable {
 
   /// Decides, and returns when the decision is on record. Throws `AccessFailure.denied` or `.auditUnavailable`.
   public func authorize(_ caller: Caller, _ verb: Verb, _ resource: Resource) async throws(AccessFailure) {
+    try await permit(caller, verb, resource).settled()
+  }
+
+  /// Decides, and returns at once when the answer is yes, its record on the way to the disk: what follows may be made
+  /// ready meanwhile, and nothing of it may leave the agent before `settled` returned. Throws `AccessFailure.denied`, when
+  /// that is on record, or `.auditUnavailable`.
+  func permit(_ caller: Caller, _ verb: Verb, _ resource: Resource) async throws(AccessFailure) -> PendingDecision {
     guard resource.name.utf8.count <= AccessControl.longestName else {
       // The log only grows: a refusal must not let anybody write a megabyte into it.
       let reason = "no \(resource.kind) has a name of more than \(AccessControl.longestName) bytes"
@@ -88,12 +109,13 @@ public final class AccessControl: Sendable {
     case .allowed(let role, let rule):
       fields["role"] = .string(role)
       fields["rule"] = .string(rule)
+      return PendingDecision(audit, caller.label, fields)
     case .denied(let reason, let remedy):
       fields["reason"] = .string(reason)
       fields["remedy"] = .string(remedy)
+      try await record("decision", caller.label, fields)
+      throw .denied(reason: reason, remedy: remedy)
     }
-    try await record("decision", caller.label, fields)
-    if case .denied(let reason, let remedy) = decision { throw .denied(reason: reason, remedy: remedy) }
   }
 
   /// Reads the policy file again. A bad one changes nothing. Throws `ConfigurationError` or `AccessFailure`.

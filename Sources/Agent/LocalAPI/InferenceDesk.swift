@@ -30,12 +30,13 @@ struct InferenceDesk: Sendable {
   }
 
   /// The model that the caller may ask. The decision comes first: who may not know of a model is not told whether
-  /// there is one.
-  func admit(_ caller: Caller, _ name: String) async throws -> EngineModel {
+  /// there is one. Nothing may leave the agent before the decision is settled.
+  func admit(_ caller: Caller, _ name: String) async throws -> (model: EngineModel, decision: PendingDecision) {
     let base = String(name.prefix { $0 != ":" })
-    try await access.authorize(caller, .infer, .model(base))
-    do { return EngineModel(try await registry.answering(name)) } catch let error as RegistryError {
+    let decision = try await access.permit(caller, .infer, .model(base))
+    do { return (EngineModel(try await registry.answering(name)), decision) } catch let error as RegistryError {
       // Who asks for what had to go has it back with the next sync.
+      try await decision.settled()
       if case .evicted(let label) = error { try await registry.recall(label, by: caller.label) }
       throw error
     }
@@ -51,7 +52,7 @@ struct InferenceDesk: Sendable {
 
   /// Sends the request to the engine; returns when it has begun to answer.
   func ask(_ request: InferenceRequest, _ caller: Caller, api: String) async throws -> Answer {
-    let model = try await admit(caller, request.model)
+    let (model, decision) = try await admit(caller, request.model)
     let record = InferenceRecord(
       caller: caller.label, api: api, model: model, promptDigest: digester.digest(request.prompt.encoded()),
       audit: audit, counters: counters)
@@ -60,6 +61,8 @@ struct InferenceDesk: Sendable {
       let lease = try await load(model, request.endpoint == .embedding ? .embed : .generate)
       let loading = record.elapsed
       let stream = try await open(request, model, lease)
+      // The engine worked meanwhile; the caller gets nothing of it before the decision is on record.
+      try await decision.settled()
       return Answer(
         model: model, lease: lease, record: record, stream: stream, loading: loading, endpoint: request.endpoint,
         shape: request.shape)

@@ -34,7 +34,9 @@ extension LocalAPI {
     let wanted = try OllamaRequest(form, try await body(request))
     let response = OllamaResponse(form: form, model: wanted.inference.model, unixTime: Clock.unixTime())
     if wanted.isLoadOnly {
-      _ = try await desk.load(try await desk.admit(caller, wanted.inference.model))
+      let (model, decision) = try await desk.admit(caller, wanted.inference.model)
+      try await decision.settled()
+      _ = try await desk.load(model)
       return .json(200, response.loaded)
     }
     let answer = try await desk.ask(wanted.inference, caller, api: form == .chat ? "ollama.chat" : "ollama.generate")
