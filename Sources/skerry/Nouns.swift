@@ -58,6 +58,7 @@ let program: CommandTable = CommandTable(
     OptionSpec("json", "print JSON, for programs"),
   ],
   nouns: [
-    statusNoun, enrollNoun, syncNoun, siteNoun, modelNoun, runNoun, roleNoun, tokenNoun, auditNoun, reportNoun,
+    statusNoun, enrollNoun, syncNoun, siteNoun, modelNoun, runNoun, benchNoun, roleNoun, tokenNoun, auditNoun,
+    reportNoun,
     repoNoun, bundleNoun, hubNoun, completionNoun, manNoun,
   ])
