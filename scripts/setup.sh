@@ -4,6 +4,7 @@
 #   scripts/setup.sh engine     llama.cpp's tools; prints the path of llama-server
 #   scripts/setup.sh weights    SmolLM2-135M-Instruct; prints the path of the GGUF file
 #   scripts/setup.sh gemma      Gemma 3 270M; prints the path of the GGUF file
+#   scripts/setup.sh rival      llama-cpp-python's server, which `make bench` measures beside us; prints its python3
 #   scripts/setup.sh venv       the Python peers that the tests talk to; prints the path of its python3
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -137,7 +138,26 @@ venv() {
   echo "$home/bin/python3"
 }
 
+# The same source as the engine, built by its own Python package: a fair rival in benchmarks.
+rival() {
+  local key home
+  key=$( (echo "$ENGINE_SHA256"; python3 --version; uname -m; grep -m1 -E '^(flags|Features)' /proc/cpuinfo) |
+    sha256sum | cut -c1-16)
+  home=$SKERRY_CACHE/rival/$key
+  if [ ! -f "$home/.complete" ]; then
+    mkdir -p "$SKERRY_CACHE/rival"
+    rm -rf "$home"
+    say "llama-cpp-python's server: building (about 10 minutes on 2 cores, once)"
+    python3 -m venv "$home" 2>/dev/null || die "python3 -m venv failed; on Debian: apt-get install python3-venv"
+    quietly "$home/pip.log" env CC=gcc CXX=g++ CMAKE_ARGS='-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF' \
+      "$home/bin/python3" -m pip install --disable-pip-version-check --no-binary llama-cpp-python \
+      "llama-cpp-python[server]${ENGINE_SDIST#llama-cpp-python}" || die "pip could not build llama-cpp-python; see $home/pip.log"
+    touch "$home/.complete"
+  fi
+  echo "$home/bin/python3"
+}
+
 case ${1:-} in
-  packages | engine | weights | gemma | venv) "$1" ;;
-  *) die "usage: scripts/setup.sh packages|engine|weights|gemma|venv" ;;
+  packages | engine | weights | gemma | rival | venv) "$1" ;;
+  *) die "usage: scripts/setup.sh packages|engine|weights|gemma|rival|venv" ;;
 esac
