@@ -18,12 +18,22 @@ public struct Policy: Sendable {
   }
   let effective: [String: [Verb: [Rule]]]
   private let rolesOfSubject: [Subject: [String]]
+  /// What a binding says instead of its role.
+  public let bindingLimits: [Binding: Limits]
+  /// Each role's limits with the inherited ones.
+  let limits: [String: Limits]
+  private let shared: [String: Allowance]
 
   /// Throws `PolicyError` for an unknown role, a name twice, a bad subject or a cycle.
-  public init(roles: [Role], bindings: [Binding]) throws(PolicyError) {
+  public init(
+    roles: [Role], bindings: [Binding], bindingLimits: [Binding: Limits] = [:]
+  ) throws(PolicyError) {
     self.roles = roles.sorted { $0.name < $1.name }
     self.bindings = Set(bindings).sorted()
+    self.bindingLimits = bindingLimits
     effective = try Policy.flatten(self.roles)
+    limits = Policy.limits(self.roles)
+    shared = Dictionary(self.roles.map { ($0.name, Allowance($0.sharedLimits)) }) { one, _ in one }
     var held: [Subject: [String]] = [:]
     for binding in self.bindings {
       guard effective[binding.role] != nil else {
@@ -41,12 +51,12 @@ public struct Policy: Sendable {
 
   /// The same roles with more bindings. Throws `PolicyError` for an unknown role or a bad subject.
   public func adding(_ more: [Binding]) throws(PolicyError) -> Policy {
-    try Policy(roles: roles, bindings: bindings + more)
+    try Policy(roles: roles, bindings: bindings + more, bindingLimits: bindingLimits)
   }
 
   /// The same roles without one binding.
   public func removing(_ binding: Binding) throws(PolicyError) -> Policy {
-    try Policy(roles: roles, bindings: bindings.filter { $0 != binding })
+    try Policy(roles: roles, bindings: bindings.filter { $0 != binding }, bindingLimits: bindingLimits)
   }
 
   public func role(named name: String) -> Role? { roles.first { $0.name == name } }
@@ -108,9 +118,13 @@ public struct Policy: Sendable {
       .sorted { ($0.0.rawValue, $0.1.description) < ($1.0.rawValue, $1.1.description) }
   }
 
-  private func rule(of role: String, _ verb: Verb, _ resource: Resource) -> Rule? {
+  func rule(of role: String, _ verb: Verb, _ resource: Resource) -> Rule? {
     effective[role]?[verb]?.first { $0.pattern.covers(resource) }
   }
+
+  func sharedAllowance(_ role: String) -> Allowance { shared[role] ?? .unlimited }
+
+  func isBound(_ role: String, to subject: Subject) -> Bool { rolesOfSubject[subject]?.contains(role) ?? false }
 
   private func remedyText(_ caller: Caller, _ verb: Verb, _ resource: Resource) -> String {
     if let binding = remedy(caller, verb, resource) { return "skerry role bind \(binding.role) \(binding.subject)" }

@@ -21,8 +21,8 @@ public enum PolicyError: Error, Hashable, CustomStringConvertible {
 }
 
 extension Policy {
-  /// Reads a policy file: JSON5, `{version: 1, roles: {NAME: {summary, inherits, allow: [{verbs, resources}]}},
-  /// bindings: [{role, subjects}]}`. Strict: an unknown key, verb, role or a wrong type is an error.
+  /// Reads a policy file: JSON5, `{version: 1, roles: {NAME: {summary, inherits, allow: [{verbs, resources}], limits,
+  /// sharedLimits}}, bindings: [{role, subjects, limits}]}`. Strict: an unknown key, verb, role or a wrong type is an error.
   public init(parsing bytes: [UInt8]) throws(PolicyError) {
     let document: JSONValue
     do { document = try JSONValue(parsing: bytes, json5: true) } catch { throw .syntax(error.description) }
@@ -40,13 +40,23 @@ extension Policy {
     for (binding, path) in document.bindings where !names.contains(binding.role) {
       throw PolicyError.unknownRole(path: path, name: binding.role, allowed: names)
     }
-    try self.init(roles: document.roles, bindings: document.bindings.map(\.binding))
+    var limits: [Binding: Limits] = [:]
+    for (binding, stated, path) in document.limits {
+      if let other = limits[binding], other != stated {
+        throw PolicyError.field(
+          JSONFieldError(
+            path: path, problem: "\(binding) has other limits elsewhere", allowed: "one statement for each binding"))
+      }
+      limits[binding] = stated
+    }
+    try self.init(roles: document.roles, bindings: document.bindings.map(\.binding), bindingLimits: limits)
   }
 }
 
 private struct PolicyDocument {
   var roles: [Role] = []
   var bindings: [(binding: Binding, path: String)] = []
+  var limits: [(binding: Binding, limits: Limits, path: String)] = []
 
   init(_ document: JSONField) throws(JSONFieldError) {
     let members = try document.members(["version", "roles", "bindings"])
@@ -57,20 +67,24 @@ private struct PolicyDocument {
       roles.append(try PolicyDocument.role(name, field))
     }
     for field in try (members["bindings"]?.array(of: "{role, subjects}") ?? []) {
-      bindings += try PolicyDocument.bindings(field)
+      try add(bindings: field)
     }
   }
 
   private static func role(_ name: String, _ field: JSONField) throws(JSONFieldError) -> Role {
-    let members = try field.members(["summary", "inherits", "allow"])
+    let members = try field.members(["summary", "inherits", "allow", "limits", "sharedLimits"])
     var inherits: [String] = []
     for parent in try (members["inherits"]?.array(of: "role names") ?? []) { inherits.append(try parent.string()) }
     var permissions: [Permission] = []
     for entry in try (members["allow"]?.array(of: "{verbs, resources}") ?? []) {
       permissions.append(try permission(entry))
     }
+    var (limits, shared) = (Limits(), Limits())
+    if let field = members["limits"] { limits = try Limits(field) }
+    if let field = members["sharedLimits"] { shared = try Limits(field) }
     return Role(
-      name: name, summary: try members["summary"]?.string() ?? "", inherits: inherits, permissions: permissions)
+      name: name, summary: try members["summary"]?.string() ?? "", inherits: inherits, permissions: permissions,
+      limits: limits, sharedLimits: shared)
   }
 
   private static func permission(_ field: JSONField) throws(JSONFieldError) -> Permission {
@@ -106,20 +120,22 @@ private struct PolicyDocument {
     return Permission(verbs: verbs, resources: resources)
   }
 
-  private static func bindings(_ field: JSONField) throws(JSONFieldError) -> [(Binding, String)] {
-    let members = try field.members(["role", "subjects"])
+  private mutating func add(bindings field: JSONField) throws(JSONFieldError) {
+    let members = try field.members(["role", "subjects", "limits"])
     guard let role = members["role"], let subjects = members["subjects"] else {
       throw field.wrong("role or subjects is missing", allowed: "{role: \"NAME\", subjects: [...]}")
     }
     let name = try role.string("a role name")
-    var found: [(Binding, String)] = []
+    var stated: Limits?
+    if let limits = members["limits"] { stated = try Limits(limits) }
     for entry in try subjects.array(of: "subjects") {
       let text = try entry.string()
       guard let subject = Subject.parse(text) else {
         throw entry.wrong("\"\(text)\" is no subject", allowed: Subject.allowed)
       }
-      found.append((Binding(role: name, subject: subject.description), role.path))
+      let binding = Binding(role: name, subject: subject.description)
+      bindings.append((binding, role.path))
+      if let stated { limits.append((binding, stated, field.path + ".limits")) }
     }
-    return found
   }
 }

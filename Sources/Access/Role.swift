@@ -16,12 +16,21 @@ public struct Role: Sendable, Hashable {
   public let inherits: [String]
   /// Its own, without the inherited ones.
   public let permissions: [Permission]
+  /// What each caller who holds it may use of the engines. Where it says nothing, what it inherits counts.
+  public let limits: Limits
+  /// What all its callers may use together. Not inherited.
+  public let sharedLimits: Limits
 
-  public init(name: String, summary: String, inherits: [String], permissions: [Permission]) {
+  public init(
+    name: String, summary: String, inherits: [String], permissions: [Permission], limits: Limits = Limits(),
+    sharedLimits: Limits = Limits()
+  ) {
     self.name = name
     self.summary = summary
     self.inherits = inherits
     self.permissions = permissions
+    self.limits = limits
+    self.sharedLimits = sharedLimits
   }
 
   /// The names that roles and tokens may have, for error messages.

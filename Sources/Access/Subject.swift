@@ -78,7 +78,8 @@ public struct Caller: Sendable, Hashable {
     Caller(subjects: [.token(name)], label: "token:\(name)")
   }
 
-  private static func rank(_ subject: Subject) -> Int {
+  /// How closely a subject names a caller; the smaller, the closer.
+  static func rank(_ subject: Subject) -> Int {
     switch subject {
     case .token: 0
     case .userNamed: 1

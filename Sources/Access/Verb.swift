@@ -33,6 +33,14 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
     }
   }
 
+  /// Whether it only shows how the box is doing: what dashboards and scripts ask for again and again.
+  public var isLook: Bool {
+    switch self {
+    case .statusRead, .metricsRead, .modelList, .roleRead, .reportRead: true
+    case .infer, .modelManage, .roleManage, .tokenManage, .auditRead, .auditExport, .syncRun, .enroll: false
+    }
+  }
+
   /// The kind of resource that the verb acts on.
   public var resourceKind: String {
     switch self {

@@ -46,8 +46,10 @@ public final class Agent: Sendable {
     let database = try Database(path: state + "/agent.sqlite", migrations: AgentDatabase.migrations)
     let identity = try DeviceIdentity.open(directory: state + "/keys")
     let log = try AuditLog(directory: state + "/audit", key: identity.key, origin: identity.auditOrigin)
+    let counters = APICounters()
     let audit: AuditWriter = { kind, actor, fields in
       try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
+      counters.recorded(kind, fields)
     }
     let clock = TrustedClock(path: state + "/time.json")
     let access = try await AccessControl(
@@ -106,11 +108,20 @@ public final class Agent: Sendable {
     let scrubber = Scrubber(
       registry: registry, policy: configuration.store, audit: audit,
       onDamage: { await inference.unload($0, drain: .zero) }, now: clock.now)
-    let counters = APICounters()
+    let gate = FairGate(
+      access: access,
+      settings: FairGate.Settings(
+        queue: configuration.limits.queue, managementPerMinute: configuration.limits.managementPerMinute),
+      denials: access.repetitions, counters: counters
+    ) {
+      let now = Clock.monotonic() / .seconds(1)
+      return Limiter.Now(seconds: now, lasting: now)
+    }
     let desk = InferenceDesk(
       access: access, registry: registry, inference: inference, client: engineClient,
-      digester: try PromptDigester(keysDirectory: state + "/keys"), audit: audit, counters: counters,
-      clock: clock, patience: configuration.limits.requestSeconds)
+      digester: try PromptDigester(keysDirectory: state + "/keys"), audit: audit, counters: counters, gate: gate,
+      slots: { EnginePlan($0, configuration.engine).slots }, clock: clock, patience: configuration.limits.requestSeconds
+    )
     let api = LocalAPI(
       configuration: configuration, name: name, access: access, registry: registry, inference: inference,
       scrubber: scrubber, sync: sync, site: site, bundles: bundles, reporter: reporter, log: log, desk: desk,
@@ -235,6 +246,7 @@ public final class Agent: Sendable {
     do { try clock.save() } catch {
       Log.shared.warning("the passed time could not be kept", ["reason": "\(error)"])
     }
+    await access.repetitions.flush()
     _ = try? await log.append(AuditEvent(kind: "stop", actor: "system"))
     log.close()
     database.close()

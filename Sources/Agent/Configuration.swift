@@ -76,7 +76,13 @@ public struct AgentConfiguration: Sendable, Hashable {
     public var maxBodyBytes = 8 << 20
     public var maxConnections = 256
     /// Requests worked on at the same time; more are told to come back.
-    public var maxInFlight = 64
+    public var maxInFlight = 128
+    /// Requests of one caller that may wait for an engine, where no role says.
+    public var queue = 32
+    /// Requests a minute that one caller may make that are no inferences.
+    public var managementPerMinute = 3000
+    /// For how many days `skerry usage` keeps what was used.
+    public var usageDays = 400
     /// How long one request may take.
     public var requestSeconds = 900
     /// How long requests may go on after SIGTERM.
@@ -217,7 +223,13 @@ extension AgentConfiguration.Sync {
 
 extension AgentConfiguration.Limits {
   init(_ field: JSONField) throws(JSONFieldError) {
-    let members = try field.members(["maxBodyBytes", "maxConnections", "maxInFlight", "requestSeconds", "drainSeconds"])
+    let members = try field.members([
+      "maxBodyBytes", "maxConnections", "maxInFlight", "queue", "managementPerMinute", "usageDays", "requestSeconds",
+      "drainSeconds",
+    ])
+    if let field = members["queue"] { queue = try field.integer(0...65_536) }
+    if let field = members["managementPerMinute"] { managementPerMinute = try field.integer(10...1_000_000) }
+    if let field = members["usageDays"] { usageDays = try field.integer(1...36_500) }
     if let field = members["maxBodyBytes"] { maxBodyBytes = try field.integer(1024...1 << 30) }
     if let field = members["maxConnections"] { maxConnections = try field.integer(4...65_536) }
     if let field = members["maxInFlight"] { maxInFlight = try field.integer(1...65_536) }

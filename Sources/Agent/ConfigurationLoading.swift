@@ -105,7 +105,9 @@ extension AgentConfiguration {
       "limits": [
         "maxBodyBytes": .integer(Int64(limits.maxBodyBytes)),
         "maxConnections": .integer(Int64(limits.maxConnections)),
-        "maxInFlight": .integer(Int64(limits.maxInFlight)),
+        "maxInFlight": .integer(Int64(limits.maxInFlight)), "queue": .integer(Int64(limits.queue)),
+        "managementPerMinute": .integer(Int64(limits.managementPerMinute)),
+        "usageDays": .integer(Int64(limits.usageDays)),
         "requestSeconds": .integer(Int64(limits.requestSeconds)),
         "drainSeconds": .integer(Int64(limits.drainSeconds)),
       ],

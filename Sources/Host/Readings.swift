@@ -41,6 +41,15 @@ public enum Memory {
     return pages * UInt64(sysconf(Int32(_SC_PAGESIZE)))
   }
 
+  /// What a process and all that it started hold together; nil when there is no such process.
+  public static func residentOfTree(_ pid: Int32) -> UInt64? {
+    guard var sum = resident(pid) else { return nil }
+    for child in (textFile("/proc/\(pid)/task/\(pid)/children") ?? "").split(separator: " ") {
+      if let child = Int32(child) { sum += residentOfTree(child) ?? 0 }
+    }
+    return sum
+  }
+
   private static func meminfo(_ name: String) -> UInt64 {
     guard let text = textFile("/proc/meminfo") else { return 0 }
     for line in text.split(separator: "\n") where line.hasPrefix("\(name):") {

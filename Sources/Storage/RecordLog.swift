@@ -102,6 +102,9 @@ public final class RecordLog: Sendable {
   /// How many records are durable.
   public var count: UInt64 { durable.withLock(\.count) }
 
+  /// The size of all durable records.
+  public var bytes: UInt64 { durable.withLock(\.end) }
+
   /// How often the disk was synced, for measurements.
   public var syncCount: Int { syncs.load(ordering: .relaxed) }
 

@@ -57,7 +57,10 @@ import Testing
     ("{version: 2}", "version: 2 is out of range; allowed: a whole number from 1 to 1"),
     ("[]", "the document: wrong type, found an array; allowed: an object"),
     ("{version: 1, roles: {A: {}}}", "roles.A: no role name; allowed: \(Role.allowedNames)"),
-    ("{version: 1, roles: {a: {alow: []}}}", "roles.a.alow: unknown key; allowed: summary, inherits, allow"),
+    (
+      "{version: 1, roles: {a: {alow: []}}}",
+      "roles.a.alow: unknown key; allowed: summary, inherits, allow, limits, sharedLimits"
+    ),
     (
       "{version: 1, roles: {a: {allow: {}}}}",
       "roles.a.allow: wrong type, found an object; allowed: an array of {verbs, resources}"

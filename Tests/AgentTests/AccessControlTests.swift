@@ -176,7 +176,9 @@ import Trust
       try await access.reload()
       Issue.record("accepted")
     } catch {
-      #expect("\(error)".hasSuffix("roles.json5: roles.x.alow: unknown key; allowed: summary, inherits, allow"))
+      #expect(
+        "\(error)".hasSuffix(
+          "roles.json5: roles.x.alow: unknown key; allowed: summary, inherits, allow, limits, sharedLimits"))
     }
     try await access.authorize(root, .syncRun, .all(for: .syncRun))
     #expect(records.of("role").last?.fields["outcome"] == "refused")

@@ -239,7 +239,7 @@ import Trust
     let usage = try #require(EngineUsage(chunk: chunk))
     let counters = APICounters()
     for _ in 0..<2 {
-      counters.count(.completed, promptTokens: usage.promptTokens, completionTokens: usage.completionTokens)
+      counters.count(APICounters.Inference(model: "m", role: "chat", outcome: .completed, usage: usage))
     }
     let line = OllamaResponse(form: .chat, model: "m", unixTime: 0).last(
       text: "", thinking: "", calls: [], reason: nil, usage: usage, total: .zero, load: .zero)

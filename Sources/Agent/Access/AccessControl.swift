@@ -10,7 +10,10 @@ public typealias AuditWriter =
 
 /// A decision that allows, while its record is written.
 struct PendingDecision: Sendable {
-  private let writing: Task<Void, any Error>
+  private let writing: Task<Void, any Error>?
+
+  /// It is on record already.
+  fileprivate init() { writing = nil }
 
   fileprivate init(_ audit: @escaping AuditWriter, _ actor: String, _ fields: [String: JSONValue]) {
     writing = Task { try await audit("decision", actor, fields) }
@@ -18,7 +21,7 @@ struct PendingDecision: Sendable {
 
   /// Returns when the decision is on record. Throws `AccessFailure.auditUnavailable`: then nothing may follow from it.
   func settled() async throws(AccessFailure) {
-    do { try await writing.value } catch { throw .auditUnavailable("\(error)") }
+    do { try await writing?.value } catch { throw .auditUnavailable("\(error)") }
   }
 }
 
@@ -45,6 +48,8 @@ public final class AccessControl: Sendable {
   let state: Mutex<State>
   let database: Database
   let audit: AuditWriter
+  /// Where looks and refusals go.
+  let repetitions: Repetitions
   let policyFile: String
   let now: @Sendable () -> Int64
   /// Changes are made one after the other, so that none is checked against what another is about to take away.
@@ -71,6 +76,7 @@ public final class AccessControl: Sendable {
     self.policyFile = policyFile
     self.database = database
     self.audit = audit
+    repetitions = Repetitions(audit: audit)
     self.now = now
   }
 
@@ -81,6 +87,9 @@ public final class AccessControl: Sendable {
   static let longestName = 256
 
   /// Decides, and returns when the decision is on record. Throws `AccessFailure.denied` or `.auditUnavailable`.
+  ///
+  /// A refusal, and a look at what anybody may look at, changes nothing: the same again within a minute is counted, not
+  /// written down one by one.
   public func authorize(_ caller: Caller, _ verb: Verb, _ resource: Resource) async throws(AccessFailure) {
     try await permit(caller, verb, resource).settled()
   }
@@ -88,13 +97,17 @@ public final class AccessControl: Sendable {
   /// Decides, and returns at once when the answer is yes, its record on the way to the disk: what follows may be made
   /// ready meanwhile, and nothing of it may leave the agent before `settled` returned. Throws `AccessFailure.denied`, when
   /// that is on record, or `.auditUnavailable`.
-  func permit(_ caller: Caller, _ verb: Verb, _ resource: Resource) async throws(AccessFailure) -> PendingDecision {
+  ///
+  /// - Parameter isVain: the request will come to nothing whatever is decided; it is on record like a refusal.
+  func permit(
+    _ caller: Caller, _ verb: Verb, _ resource: Resource, isVain: Bool = false
+  ) async throws(AccessFailure) -> PendingDecision {
     guard resource.name.utf8.count <= AccessControl.longestName else {
       // The log only grows: a refusal must not let anybody write a megabyte into it.
       let reason = "no \(resource.kind) has a name of more than \(AccessControl.longestName) bytes"
       let start = String(decoding: resource.name.utf8.prefix(32), as: UTF8.self)
-      try await record(
-        "decision", caller.label,
+      try await recordQuietly(
+        caller.label, "\(verb.rawValue) overlong",
         [
           "verb": .string(verb.rawValue), "resource": .string("\(resource.kind):\(start)…"), "allowed": false,
           "reason": .string(reason),
@@ -109,11 +122,13 @@ public final class AccessControl: Sendable {
     case .allowed(let role, let rule):
       fields["role"] = .string(role)
       fields["rule"] = .string(rule)
-      return PendingDecision(audit, caller.label, fields)
+      guard isVain || verb.isLook else { return PendingDecision(audit, caller.label, fields) }
+      try await recordQuietly(caller.label, "\(verb.rawValue) \(resource) true", fields)
+      return PendingDecision()
     case .denied(let reason, let remedy):
       fields["reason"] = .string(reason)
       fields["remedy"] = .string(remedy)
-      try await record("decision", caller.label, fields)
+      try await recordQuietly(caller.label, "\(verb.rawValue) \(resource) false", fields)
       throw .denied(reason: reason, remedy: remedy)
     }
   }
@@ -145,6 +160,12 @@ public final class AccessControl: Sendable {
 
   func record(_ kind: String, _ actor: String, _ fields: [String: JSONValue]) async throws(AccessFailure) {
     do { try await audit(kind, actor, fields) } catch { throw .auditUnavailable("\(error)") }
+  }
+
+  private func recordQuietly(
+    _ actor: String, _ what: String, _ fields: [String: JSONValue]
+  ) async throws(AccessFailure) {
+    do { try await repetitions.record("decision", actor, what, fields) } catch { throw .auditUnavailable("\(error)") }
   }
 
   static func readPolicy(_ path: String) throws -> Policy {

@@ -66,6 +66,9 @@ public final class AuditLog: Sendable {
     return index
   }
 
+  /// The size of all records.
+  public var bytes: UInt64 { log.bytes }
+
   /// The head over all that is durable.
   public func head() -> Checkpoint {
     let frontier = tree.frontier

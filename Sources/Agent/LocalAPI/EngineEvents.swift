@@ -2,7 +2,9 @@ import Trust
 
 /// How many tokens a request took and how long the engine worked on it, from its last chunk. Times in milliseconds.
 struct EngineUsage: Sendable, Hashable {
+  /// Those that came from the cache included.
   var promptTokens = 0
+  var cachedTokens = 0
   var completionTokens = 0
   var promptMilliseconds = 0.0
   var completionMilliseconds = 0.0
@@ -14,6 +16,8 @@ struct EngineUsage: Sendable, Hashable {
     guard let usage = chunk["usage"], usage.object != nil else { return nil }
     promptTokens = EngineUsage.count(usage["prompt_tokens"])
     completionTokens = EngineUsage.count(usage["completion_tokens"])
+    let cached = usage["prompt_tokens_details"]?["cached_tokens"] ?? chunk["timings"]?["cache_n"]
+    cachedTokens = min(EngineUsage.count(cached), promptTokens)
     promptMilliseconds = EngineUsage.milliseconds(chunk["timings"]?["prompt_ms"])
     completionMilliseconds = EngineUsage.milliseconds(chunk["timings"]?["predicted_ms"])
   }

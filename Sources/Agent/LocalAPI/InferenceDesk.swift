@@ -13,6 +13,9 @@ struct InferenceDesk: Sendable {
   let digester: PromptDigester
   let audit: AuditWriter
   let counters: APICounters
+  let gate: FairGate
+  /// How many requests the model's engine answers at the same time.
+  let slots: @Sendable (EngineModel) -> Int
   let clock: TrustedClock
   /// How many seconds an engine may be silent before it is given up.
   let patience: Int
@@ -30,11 +33,16 @@ struct InferenceDesk: Sendable {
   }
 
   /// The model that the caller may ask. The decision comes first: who may not know of a model is not told whether
-  /// there is one. Nothing may leave the agent before the decision is settled.
+  /// there is one. Nothing may leave the agent before the decision is settled. A request for what there is not is on
+  /// record like any other refusal: once, and how often.
   func admit(_ caller: Caller, _ name: String) async throws -> (model: EngineModel, decision: PendingDecision) {
     let base = String(name.prefix { $0 != ":" })
-    let decision = try await access.permit(caller, .infer, .model(base))
-    do { return (EngineModel(try await registry.answering(name)), decision) } catch let error as RegistryError {
+    let found: Result<InstalledModel, any Error>
+    do { found = .success(try await registry.answering(name)) } catch { found = .failure(error) }
+    var isVain = false
+    if case .failure = found { isVain = true }
+    let decision = try await access.permit(caller, .infer, .model(base), isVain: isVain)
+    do { return (EngineModel(try found.get()), decision) } catch let error as RegistryError {
       // Who asks for what had to go has it back with the next sync.
       try await decision.settled()
       if case .evicted(let label) = error { try await registry.recall(label, by: caller.label) }
@@ -50,16 +58,30 @@ struct InferenceDesk: Sendable {
     return try await inference.acquire(model, kind)
   }
 
-  /// Sends the request to the engine; returns when it has begun to answer.
+  /// Sends the request to the engine; returns when it has begun to answer. Limits come first, before anything is on
+  /// record; then the decision; then a place in the queue.
   func ask(_ request: InferenceRequest, _ caller: Caller, api: String) async throws -> Answer {
+    let startedAt = Clock.monotonic()
+    let ticket = try await gate.admit(
+      caller, .model(String(request.model.prefix { $0 != ":" })), tokens: request.expectedTokens)
     let (model, decision) = try await admit(caller, request.model)
     let record = InferenceRecord(
-      caller: caller.label, api: api, model: model, promptDigest: digester.digest(request.prompt.encoded()),
+      ticket, api: api, model: model, promptDigest: digester.digest(request.prompt.encoded()), startedAt: startedAt,
       audit: audit, counters: counters)
     do {
       if let image = request.image { throw APIFailure.noEyes(model.name, param: image) }
-      let lease = try await load(model, request.endpoint == .embedding ? .embed : .generate)
-      let loading = record.elapsed
+      let kind = request.endpoint == .embedding ? EngineKind.embed : .generate
+      do {
+        try await gate.enter(
+          ticket, InferenceService.Key(sha256: model.sha256, kind: kind), slots: slots(model), width: request.width)
+      } catch let failure as APIFailure {
+        record.drop()
+        throw failure
+      }
+      record.noteTurn()
+      let turn = record.elapsed
+      let lease = try await load(model, kind)
+      let loading = record.elapsed - turn
       let stream = try await open(request, model, lease)
       // The engine worked meanwhile; the caller gets nothing of it before the decision is on record.
       try await decision.settled()
@@ -83,13 +105,16 @@ struct InferenceDesk: Sendable {
     upstream.lowSpeed = (bytesPerSecond: 1, seconds: patience)
     upstream.maxResponseBytes = 1 << 30
     let stream: ClientStream
-    do { stream = try await client.stream(upstream) } catch let error as HTTPClientError where error.retryable {
-      // The engine closes connections that rested for five seconds; one that it is just closing fails the first time.
-      guard lease.engine.process.isRunning else { throw InferenceDesk.lost(lease) }
-      try Task.checkCancellation()
-      stream = try await client.stream(upstream)
-    } catch let error as HTTPClientError where error.kind == .cancelled {
-      throw CancellationError()
+    do {
+      do { stream = try await client.stream(upstream) } catch let error as HTTPClientError where error.retryable {
+        // The engine closes connections that rested for five seconds; one that it is just closing fails the first time.
+        guard lease.engine.process.isRunning else { throw InferenceDesk.lost(lease) }
+        try Task.checkCancellation()
+        stream = try await client.stream(upstream)
+      }
+    } catch let error as HTTPClientError {
+      if error.kind == .cancelled || Task.isCancelled { throw CancellationError() }
+      throw InferenceDesk.lost(lease)
     }
     guard stream.status == 200 else { throw await EngineRefusal.failure(stream, request.endpoint) }
     return stream

@@ -18,22 +18,32 @@ final class InferenceRecord: Sendable {
     var usage = EngineUsage()
     var pieces = 0
     var firstPiece: Duration?
+    var queued: Duration?
     var isWritten = false
   }
 
   private let actor: String
   private let base: [String: JSONValue]
-  private let startedAt = Clock.monotonic()
+  private let startedAt: Duration
+  private let ticket: Ticket
+  private let model: String
   private let state = Mutex(State())
   private let audit: AuditWriter
   private let counters: APICounters
 
+  /// - Parameters:
+  ///   - ticket: ends with the record: the slot is given back, and what was used is counted.
+  ///   - startedAt: when the request came.
   init(
-    caller: String, api: String, model: EngineModel, promptDigest: String, audit: @escaping AuditWriter,
-    counters: APICounters
+    _ ticket: Ticket, api: String, model: EngineModel, promptDigest: String, startedAt: Duration,
+    audit: @escaping AuditWriter, counters: APICounters
   ) {
-    actor = caller
+    self.ticket = ticket
+    self.startedAt = startedAt
+    self.model = model.name
+    actor = ticket.caller
     base = [
+      "role": .string(ticket.role),
       "api": .string(api), "model": .string(model.name), "version": .string(model.version),
       "sha256": .string(model.sha256.hex), "prompt": .string(promptDigest),
     ]
@@ -52,6 +62,15 @@ final class InferenceRecord: Sendable {
     }
   }
 
+  /// It is the request's turn at the engine.
+  func noteTurn() { state.withLock { $0.queued = Clock.monotonic() - startedAt } }
+
+  /// It came to nothing that belongs on record here: a limit said no, which is on record as such.
+  func drop() {
+    state.withLock { $0.isWritten = true }
+    ticket.end(tokens: 0)
+  }
+
   func note(_ usage: EngineUsage) { state.withLock { $0.usage = usage } }
 
   /// Writes the record; the second time it does nothing. Throws `AccessFailure.auditUnavailable`.
@@ -62,66 +81,35 @@ final class InferenceRecord: Sendable {
 
   private func close(_ outcome: Outcome, reason: String?) -> [String: JSONValue]? {
     let elapsed = elapsed
-    return state.withLock { state -> [String: JSONValue]? in
+    let closed = state.withLock { state -> State? in
       guard !state.isWritten else { return nil }
       state.isWritten = true
       // Without the engine's own count (the caller hung up), the pieces that went through are what is known.
-      let completion = max(state.usage.completionTokens, outcome == .completed ? 0 : state.pieces)
-      var fields = base
-      fields["outcome"] = .string(outcome.rawValue)
-      fields["promptTokens"] = .integer(Int64(state.usage.promptTokens))
-      fields["completionTokens"] = .integer(Int64(completion))
-      fields["milliseconds"] = .integer(Int64(elapsed / .milliseconds(1)))
-      if let first = state.firstPiece { fields["firstTokenMilliseconds"] = .integer(Int64(first / .milliseconds(1))) }
-      fields["reason"] = reason.map { .string(String($0.prefix(300))) }
-      counters.count(outcome, promptTokens: state.usage.promptTokens, completionTokens: completion)
-      return fields
+      state.usage.completionTokens = max(state.usage.completionTokens, outcome == .completed ? 0 : state.pieces)
+      return state
     }
+    guard let closed else { return nil }
+    let usage = closed.usage
+    ticket.end(tokens: usage.promptTokens + usage.completionTokens)
+    counters.count(
+      APICounters.Inference(
+        model: model, role: ticket.role, outcome: outcome, usage: usage, queue: closed.queued,
+        firstToken: closed.firstPiece, total: elapsed))
+    var fields = base
+    fields["outcome"] = .string(outcome.rawValue)
+    fields["promptTokens"] = .integer(Int64(usage.promptTokens))
+    fields["cachedTokens"] = .integer(Int64(usage.cachedTokens))
+    fields["completionTokens"] = .integer(Int64(usage.completionTokens))
+    fields["milliseconds"] = .integer(Int64(elapsed / .milliseconds(1)))
+    if let queued = closed.queued { fields["queueMilliseconds"] = .integer(Int64(queued / .milliseconds(1))) }
+    if let first = closed.firstPiece { fields["firstTokenMilliseconds"] = .integer(Int64(first / .milliseconds(1))) }
+    fields["reason"] = reason.map { .string(String($0.prefix(300))) }
+    return fields
   }
 
   deinit {
     guard let fields = close(.cancelled, reason: "the caller had gone") else { return }
     let (audit, actor) = (audit, actor)
     Task { try? await audit("inference", actor, fields) }
-  }
-}
-
-/// What `/skerry/v1/metrics` counts.
-final class APICounters: Sendable {
-  private struct State {
-    var requests: [InferenceRecord.Outcome: Int] = [:]
-    var promptTokens = 0
-    var completionTokens = 0
-    var responses: [Int: Int] = [:]
-  }
-  private let state = Mutex(State())
-
-  func count(_ outcome: InferenceRecord.Outcome, promptTokens: Int, completionTokens: Int) {
-    state.withLock { state in
-      state.requests[outcome, default: 0] += 1
-      state.promptTokens += promptTokens
-      state.completionTokens += completionTokens
-    }
-  }
-
-  func count(status: Int) { state.withLock { $0.responses[status, default: 0] += 1 } }
-
-  /// In Prometheus' text format.
-  var text: String {
-    state.withLock { state in
-      var lines = ["# TYPE skerry_inferences_total counter"]
-      for (outcome, count) in state.requests.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
-        lines.append("skerry_inferences_total{outcome=\"\(outcome.rawValue)\"} \(count)")
-      }
-      lines += [
-        "# TYPE skerry_prompt_tokens_total counter", "skerry_prompt_tokens_total \(state.promptTokens)",
-        "# TYPE skerry_completion_tokens_total counter", "skerry_completion_tokens_total \(state.completionTokens)",
-        "# TYPE skerry_http_responses_total counter",
-      ]
-      for (status, count) in state.responses.sorted(by: { $0.key < $1.key }) {
-        lines.append("skerry_http_responses_total{status=\"\(status)\"} \(count)")
-      }
-      return lines.joined(separator: "\n") + "\n"
-    }
   }
 }

@@ -37,7 +37,9 @@ struct LocalAPI: Sendable {
     addSite(to: &router)
     addBundles(to: &router)
     return { [router, counters] request in
-      let response = try await LocalAPI.answer(request, router)
+      let notes = RateNotes()
+      var response = try await RateNotes.$current.withValue(notes) { try await LocalAPI.answer(request, router) }
+      for header in notes.headers { response.headers.set(header.name, header.value) }
       counters.count(status: response.status)
       return response
     }

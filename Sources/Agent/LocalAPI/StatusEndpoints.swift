@@ -22,9 +22,11 @@ extension LocalAPI {
       _ = try await caller(request, may: .statusRead)
       return .json(200, try await status())
     }
-    router.on("GET", "/skerry/v1/metrics") { request, _ in
-      _ = try await caller(request, may: .metricsRead)
-      return .text(200, await metrics(), type: "text/plain; version=0.0.4; charset=utf-8")
+    for path in ["/metrics", "/skerry/v1/metrics"] {
+      router.on("GET", path) { request, _ in
+        _ = try await caller(request, may: .metricsRead)
+        return .text(200, try await metrics(), type: MetricsText.contentType)
+      }
     }
     router.on("GET", "/skerry/v1/report") { request, _ in
       _ = try await caller(request, may: .reportRead)
@@ -102,18 +104,5 @@ extension LocalAPI {
       "size": .integer(Int64(clamping: head.size)), "root": .string(head.root.hex),
       "cosignedSize": log.cosigned().map { .integer(Int64(clamping: $0.size)) } ?? .null,
     ]
-  }
-
-  private func metrics() async -> String {
-    let engines = await inference.statuses()
-    return counters.text + """
-      # TYPE skerry_engines gauge
-      skerry_engines \(engines.filter { $0.state == "ready" }.count)
-      # TYPE skerry_audit_entries counter
-      skerry_audit_entries \(log.head().size)
-      # TYPE skerry_resident_bytes gauge
-      skerry_resident_bytes \(Memory.residentOfSelf)
-
-      """
   }
 }

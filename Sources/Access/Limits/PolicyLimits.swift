@@ -1,0 +1,41 @@
+extension Policy {
+  /// The roles that let the caller do it, by name, each with how much it grants. Empty: none does.
+  ///
+  /// Of several bindings that give a caller the same role, the one that names the caller most closely counts: a token or
+  /// user before a group, and a group before everybody.
+  public func grants(_ caller: Caller, _ verb: Verb, _ resource: Resource) -> [Grant] {
+    roles(of: caller).compactMap { name in
+      guard rule(of: name, verb, resource) != nil else { return nil }
+      return Grant(role: name, own: own(name, caller), shared: sharedAllowance(name))
+    }
+  }
+
+  private func own(_ role: String, _ caller: Caller) -> Allowance {
+    let base = limits[role] ?? Limits()
+    if bindingLimits.isEmpty { return Allowance(base) }
+    let held = caller.subjects.filter { isBound(role, to: $0) }
+    let closest = held.map(Caller.rank).min()
+    let stated = held.filter { Caller.rank($0) == closest }.map {
+      (bindingLimits[Binding(role: role, subject: $0.description)] ?? Limits()).over(base)
+    }
+    guard let first = stated.first else { return Allowance(base) }
+    return stated.dropFirst().reduce(Allowance(first)) { $0.union(Allowance($1)) }
+  }
+
+  /// Each role's limits. What a role leaves open it takes from those that it inherits and that say something: from the
+  /// most generous where there are several.
+  static func limits(_ roles: [Role]) -> [String: Limits] {
+    let byName = Dictionary(roles.map { ($0.name, $0) }) { one, _ in one }
+    var done: [String: Limits] = [:]
+    // There is no circle: `flatten` has refused it.
+    func visit(_ role: Role) -> Limits {
+      if let known = done[role.name] { return known }
+      let inherited = role.inherits.compactMap { byName[$0] }.map(visit).reduce(Limits()) { $0.widened(by: $1) }
+      let made = role.limits.over(inherited)
+      done[role.name] = made
+      return made
+    }
+    for role in roles { _ = visit(role) }
+    return done
+  }
+}
