@@ -182,6 +182,9 @@ public final class Agent: Sendable {
     var made = HTTPServer.Configuration(listeners: listeners)
     made.errorResponse = { failure, target in LocalAPI.response(failure, target: target) }
     made.maxBody = configuration.limits.maxBodyBytes
+    // A box may have many clients that keep their connections and seldom ask.
+    made.maxHeader = 8 * 1024
+    made.connectionBuffer = 12 * 1024
     made.allowance = LocalAPI.allowance
     made.maxConnections = configuration.limits.maxConnections
     made.maxInFlight = configuration.limits.maxInFlight

@@ -13,6 +13,9 @@ public final class HTTPServer: Sendable {
     public var tls: (keyPEM: String, certificatePEM: String)?
     /// Bytes of request line and headers; more is answered 431 or 414.
     public var maxHeader = 32 * 1024
+    /// Bytes that each connection reads a body into and writes an answer from. Together with `maxHeader` this is what a
+    /// connection takes for as long as it is open.
+    public var connectionBuffer = 32 * 1024
     /// Bytes of a request's body; more is answered 413.
     public var maxBody = 8 << 20
     public var maxConnections = 256
@@ -129,7 +132,8 @@ public final class HTTPServer: Sendable {
       MHD_OptionItem(
         option: .CONNECTION_TIMEOUT, value: max(1, Int(settings.idleTimeout.components.seconds)), ptr_value: nil),
       // The pool holds the head and the buffer that the body is read into.
-      MHD_OptionItem(option: .CONNECTION_MEMORY_LIMIT, value: settings.maxHeader + 32 * 1024, ptr_value: nil),
+      MHD_OptionItem(
+        option: .CONNECTION_MEMORY_LIMIT, value: settings.maxHeader + settings.connectionBuffer, ptr_value: nil),
     ]
     var secrets: [UnsafeMutablePointer<CChar>] = []
     if let tls = settings.tls, let key = strdup(tls.keyPEM), let certificate = strdup(tls.certificatePEM) {
