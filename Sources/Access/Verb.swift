@@ -3,6 +3,7 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
   case infer = "infer"
   case modelList = "model.list"
   case modelManage = "model.manage"
+  case modelCreate = "model.create"
   case roleRead = "role.read"
   case roleManage = "role.manage"
   case tokenManage = "token.manage"
@@ -20,6 +21,7 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
     case .infer: "ask a model: chat, completion, embedding"
     case .modelList: "see which models are installed"
     case .modelManage: "load, unload and verify models"
+    case .modelCreate: "make, copy and delete variants of models"
     case .roleRead: "see roles and who holds them, ask for explanations"
     case .roleManage: "give and take roles"
     case .tokenManage: "create, list and revoke tokens"
@@ -37,14 +39,15 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
   public var isLook: Bool {
     switch self {
     case .statusRead, .metricsRead, .modelList, .roleRead, .reportRead: true
-    case .infer, .modelManage, .roleManage, .tokenManage, .auditRead, .auditExport, .syncRun, .enroll: false
+    case .infer, .modelManage, .modelCreate, .roleManage, .tokenManage, .auditRead, .auditExport, .syncRun, .enroll:
+      false
     }
   }
 
   /// The kind of resource that the verb acts on.
   public var resourceKind: String {
     switch self {
-    case .infer, .modelList, .modelManage: "model"
+    case .infer, .modelList, .modelManage, .modelCreate: "model"
     case .roleRead, .roleManage: "role"
     case .tokenManage: "token"
     case .auditRead, .auditExport: "audit"

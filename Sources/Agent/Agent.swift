@@ -117,13 +117,15 @@ public final class Agent: Sendable {
       let now = Clock.monotonic() / .seconds(1)
       return Limiter.Now(seconds: now, lasting: now)
     }
+    let variants = try await VariantStore(database: database, audit: audit, now: clock.now)
     let desk = InferenceDesk(
-      access: access, registry: registry, inference: inference, client: engineClient,
+      access: access, registry: registry, variants: variants, inference: inference, client: engineClient,
       digester: try PromptDigester(keysDirectory: state + "/keys"), audit: audit, counters: counters, gate: gate,
       slots: { EnginePlan($0, configuration.engine).slots }, clock: clock, patience: configuration.limits.requestSeconds
     )
     let api = LocalAPI(
-      configuration: configuration, name: name, access: access, registry: registry, inference: inference,
+      configuration: configuration, name: name, access: access, registry: registry, variants: variants,
+      headers: ModelHeaders(store: registry.store), inference: inference,
       scrubber: scrubber, sync: sync, site: site, bundles: bundles, reporter: reporter, log: log, desk: desk,
       counters: counters, identity: identity, sandbox: sandbox,
       startedAt: startedAt, clock: clock)

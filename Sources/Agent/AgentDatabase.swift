@@ -9,5 +9,6 @@ enum AgentDatabase {
     Migration(4, AccessTable.ended),
     Migration(5, VersionFloors.schema),
     Migration(6, StoreMarks.schema + VoucherNote.schema),
+    Migration(7, VariantTable.schema),
   ]
 }

@@ -104,7 +104,9 @@ import Web
     let unknown = try await box.ask("POST", "/api/chat", ["model": "none", "messages": [["role": "user"]]])
     #expect(unknown.status == 404)
     #expect(unknown.json["error"]?.string?.contains("none") == true)
-    #expect(try await box.ask("POST", "/api/pull", ["model": "x"]).status == 501)
+    // No hub: what is here stays, what is not doesn't come.
+    #expect(try await box.ask("POST", "/api/pull", ["model": "smol", "stream": false]).json["status"] == "success")
+    #expect(try await box.ask("POST", "/api/pull", ["model": "x", "stream": false]).status == 409)
     await box.stop()
   }
 

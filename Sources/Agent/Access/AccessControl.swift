@@ -194,7 +194,7 @@ public final class AccessControl: Sendable {
        chat: {summary: "ask any installed model", allow: [
          {verbs: ["infer", "model.list"], resources: ["model:*"]}, {verbs: ["status.read"], resources: ["box:*"]}]},
        operator: {summary: "keep the box running: models, sync, metrics", inherits: ["chat"], allow: [
-         {verbs: ["model.manage"], resources: ["model:*"]},
+         {verbs: ["model.manage", "model.create"], resources: ["model:*"]},
          {verbs: ["sync.run", "metrics.read"], resources: ["box:*"]},
          {verbs: ["role.read"], resources: ["role:*"]}, {verbs: ["report.read"], resources: ["report:*"]}]},
        auditor: {summary: "read everything, change nothing", allow: [

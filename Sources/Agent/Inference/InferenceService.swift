@@ -13,6 +13,10 @@ struct EngineStatus: Sendable, Hashable {
   let loadedSeconds: Int
   let users: Int
   let lastWords: String?
+  /// Its settings and what it was expected to take.
+  var plan: EnginePlan?
+  /// Seconds until it goes unless somebody asks it; nil: it stays, or it is not ready.
+  var expiresInSeconds: Int?
 }
 
 /// Starts an engine for a model when somebody asks, restarts it when it dies, and stops it when nobody has asked for
@@ -46,6 +50,8 @@ actor InferenceService {
   private let locate: @Sendable (EngineModel) async throws -> EngineFiles
   private let audit: AuditWriter
   private var entries: [Key: Entry] = [:]
+  /// What somebody said of how long a model stays; nil: for ever.
+  private var stays: [Digest: Duration?] = [:]
   private var isStopping = false
   private var housekeeping: Task<Void, Never>?
   private var watch: Task<Void, Never>?
@@ -239,12 +245,17 @@ extension InferenceService {
   }
 
   func statuses() -> [EngineStatus] {
-    entries.compactMap { key, entry -> EngineStatus? in
+    let (stays, idleLimit) = (stays, idleLimit)
+    func limit(_ sha256: Digest, _ engine: Engine) -> Int? {
+      (stays[sha256] ?? idleLimit).map { Int(max(.zero, $0 - (engine.idle ?? .zero)).components.seconds) }
+    }
+    return entries.compactMap { key, entry -> EngineStatus? in
       func status(_ state: String, _ engine: Engine? = nil) -> EngineStatus {
         let loaded = engine.map { Clock.monotonic() - $0.startedAt } ?? .zero
         return EngineStatus(
           model: entry.model, kind: key.kind, state: state, pid: engine?.process.pid,
-          loadedSeconds: Int(loaded.components.seconds), users: engine?.users ?? 0, lastWords: entry.lastWords)
+          loadedSeconds: Int(loaded.components.seconds), users: engine?.users ?? 0, lastWords: entry.lastWords,
+          plan: engine?.plan, expiresInSeconds: engine.flatMap { limit(key.sha256, $0) })
       }
       switch entry.phase {
       case .unloaded: return entry.breaker.failures > 0 && !entry.isRetired ? status("failed") : nil
@@ -296,20 +307,24 @@ extension InferenceService {
     try? await audit("model", "system", fields)
   }
 
+  /// How long a model's engines stay after their last answer: nil for ever, zero no longer than that.
+  func keep(_ sha256: Digest, for time: Duration?) { stays[sha256] = .some(time) }
+
+  private func limit(_ sha256: Digest) -> Duration? { stays[sha256] ?? idleLimit }
+
   private func startHousekeeping() {
-    guard housekeeping == nil, let idleLimit else { return }
-    let pause = max(.milliseconds(200), min(idleLimit / 4, .seconds(10)))
+    guard housekeeping == nil else { return }
     housekeeping = Task { [weak self] in
       while !Task.isCancelled {
-        try? await Task.sleep(for: pause)
-        await self?.stopIdle(after: idleLimit)
+        try? await Task.sleep(for: .milliseconds(500))
+        await self?.stopIdle()
       }
     }
   }
 
-  private func stopIdle(after limit: Duration) async {
+  private func stopIdle() async {
     for (key, entry) in entries {
-      if case .ready(let engine) = entry.phase, let idle = engine.idle, idle >= limit {
+      if case .ready(let engine) = entry.phase, let idle = engine.idle, let limit = limit(key.sha256), idle >= limit {
         await stop(key, engine, reason: "idle")
       }
     }

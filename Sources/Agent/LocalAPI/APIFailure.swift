@@ -1,4 +1,5 @@
 import Fleet
+import Models
 import Storage
 import Trust
 import Web
@@ -56,6 +57,8 @@ extension APIFailure {
     case let error as AuditUnavailable: self.init(access: .auditUnavailable("\(error.cause)"))
     case let error as ConfigurationError:
       self.init(status: 400, code: "configuration", message: error.description)
+    case let error as VariantError: self.init(status: 400, code: "bad_variant", message: error.description)
+    case let error as ModelfileError: self.init(status: 400, code: "bad_modelfile", message: error.description)
     case let error as StorageError:
       self.init(status: error.isTransient ? 503 : 500, code: "storage", message: error.description)
     default:

@@ -82,6 +82,7 @@ struct Aggregation: Sendable {
   /// The first choice's answer, for APIs that know one only.
   var text: String { choices[0]?.text ?? "" }
   var reasoning: String { choices[0]?.reasoning ?? "" }
+  var logprobs: [JSONValue] { choices[0]?.logprobs ?? [] }
   var finishReason: String? { choices[0]?.finish.string }
   var toolCalls: [JSONValue] { choices[0].map(Aggregation.calls) ?? [] }
 

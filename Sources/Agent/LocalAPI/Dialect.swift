@@ -7,6 +7,8 @@ enum Dialect: Sendable {
   init(path: String) {
     if path.hasPrefix("/v1/messages") {
       self = .anthropic
+    } else if path == "/v1/systemone" {
+      self = .ollama
     } else {
       self = path.hasPrefix("/v1/") ? .openAI : path.hasPrefix("/api/") ? .ollama : .skerry
     }

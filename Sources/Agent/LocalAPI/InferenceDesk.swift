@@ -8,6 +8,7 @@ import Web
 struct InferenceDesk: Sendable {
   let access: AccessControl
   let registry: ModelRegistry
+  let variants: VariantStore
   let inference: InferenceService
   let client: HTTPClient
   let digester: PromptDigester
@@ -32,16 +33,39 @@ struct InferenceDesk: Sendable {
     let shape: AnswerShape
   }
 
+  /// What a caller's word for a model means: the installed model that answers, and the variant whose words it is given.
+  struct Admission: Sendable {
+    let model: EngineModel
+    let variant: ModelVariant?
+    /// Nothing may leave the agent before it is settled.
+    let decision: PendingDecision
+  }
+
   /// The model that the caller may ask. The decision comes first: who may not know of a model is not told whether
-  /// there is one. Nothing may leave the agent before the decision is settled. A request for what there is not is on
-  /// record like any other refusal: once, and how often.
-  func admit(_ caller: Caller, _ name: String) async throws -> (model: EngineModel, decision: PendingDecision) {
-    let base = String(name.prefix { $0 != ":" })
+  /// there is one. A variant may be asked by who may ask it and the model that it is made from. A request for what there
+  /// is not is on record like any other refusal: once, and how often.
+  func admit(_ caller: Caller, _ name: String) async throws -> Admission {
+    guard let variant = await registry.unshadowed(variants.find(name)) else {
+      let (model, decision) = try await answering(caller, name)
+      return Admission(model: model, variant: nil, decision: decision)
+    }
+    try await access.authorize(caller, .infer, .model(ModelVariant.untagged(name)))
+    do {
+      let (model, decision) = try await answering(caller, variant.base)
+      return Admission(model: model, variant: variant, decision: decision)
+    } catch RegistryError.unknownModel {
+      throw APIFailure.baseMissing(variant)
+    }
+  }
+
+  private func answering(
+    _ caller: Caller, _ name: String
+  ) async throws -> (model: EngineModel, decision: PendingDecision) {
     let found: Result<InstalledModel, any Error>
     do { found = .success(try await registry.answering(name)) } catch { found = .failure(error) }
     var isVain = false
     if case .failure = found { isVain = true }
-    let decision = try await access.permit(caller, .infer, .model(base), isVain: isVain)
+    let decision = try await access.permit(caller, .infer, .model(ModelVariant.untagged(name)), isVain: isVain)
     do { return (EngineModel(try found.get()), decision) } catch let error as RegistryError {
       // Who asks for what had to go has it back with the next sync.
       try await decision.settled()
@@ -58,17 +82,25 @@ struct InferenceDesk: Sendable {
     return try await inference.acquire(model, kind)
   }
 
+  /// Changes a request by what is known of the model that it is for.
+  typealias Shaping = @Sendable (InferenceRequest, Admission) async throws -> InferenceRequest
+
   /// Sends the request to the engine; returns when it has begun to answer. Limits come first, before anything is on
   /// record; then the decision; then a place in the queue.
-  func ask(_ request: InferenceRequest, _ caller: Caller, api: String) async throws -> Answer {
+  func ask(
+    _ request: InferenceRequest, _ caller: Caller, api: String, shaping: Shaping? = nil
+  ) async throws -> Answer {
     let startedAt = Clock.monotonic()
     let ticket = try await gate.admit(
-      caller, .model(String(request.model.prefix { $0 != ":" })), tokens: request.expectedTokens)
-    let (model, decision) = try await admit(caller, request.model)
+      caller, .model(ModelVariant.untagged(request.model)), tokens: request.expectedTokens)
+    let admission = try await admit(caller, request.model)
+    let model = admission.model
     let record = InferenceRecord(
-      ticket, api: api, model: model, promptDigest: digester.digest(request.prompt.encoded()), startedAt: startedAt,
-      audit: audit, counters: counters)
+      ticket, api: api, model: model, variant: admission.variant?.name,
+      promptDigest: digester.digest(request.prompt.encoded()), startedAt: startedAt, audit: audit, counters: counters)
     do {
+      var request = try await shaping?(request, admission) ?? request
+      if let variant = admission.variant { request = request.applying(variant) }
       if let image = request.image { throw APIFailure.noEyes(model.name, param: image) }
       let kind = request.endpoint == .embedding ? EngineKind.embed : .generate
       do {
@@ -84,7 +116,7 @@ struct InferenceDesk: Sendable {
       let loading = record.elapsed - turn
       let stream = try await open(request, model, lease)
       // The engine worked meanwhile; the caller gets nothing of it before the decision is on record.
-      try await decision.settled()
+      try await admission.decision.settled()
       return Answer(
         model: model, lease: lease, record: record, stream: stream, loading: loading, endpoint: request.endpoint,
         shape: request.shape)

@@ -35,18 +35,21 @@ final class InferenceRecord: Sendable {
   ///   - ticket: ends with the record: the slot is given back, and what was used is counted.
   ///   - startedAt: when the request came.
   init(
-    _ ticket: Ticket, api: String, model: EngineModel, promptDigest: String, startedAt: Duration,
+    _ ticket: Ticket, api: String, model: EngineModel, variant: String? = nil, promptDigest: String,
+    startedAt: Duration,
     audit: @escaping AuditWriter, counters: APICounters
   ) {
     self.ticket = ticket
     self.startedAt = startedAt
     self.model = model.name
     actor = ticket.caller
-    base = [
+    var base: [String: JSONValue] = [
       "role": .string(ticket.role),
       "api": .string(api), "model": .string(model.name), "version": .string(model.version),
       "sha256": .string(model.sha256.hex), "prompt": .string(promptDigest),
     ]
+    base["variant"] = variant.map(JSONValue.string)
+    self.base = base
     self.audit = audit
     self.counters = counters
   }

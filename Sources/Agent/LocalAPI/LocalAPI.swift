@@ -9,6 +9,8 @@ struct LocalAPI: Sendable {
   let name: String
   let access: AccessControl
   let registry: ModelRegistry
+  let variants: VariantStore
+  let headers: ModelHeaders
   let inference: InferenceService
   let scrubber: Scrubber
   let sync: SyncService

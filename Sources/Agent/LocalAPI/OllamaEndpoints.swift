@@ -1,31 +1,31 @@
 import Access
 import Host
+import Models
 import Trust
 import Web
 
-/// Ollama's REST API, as far as its clients need it.
+/// Ollama's REST API: what its clients ask models. What they ask about models is in `OllamaModels`.
 extension LocalAPI {
   func addOllama(to router: inout Router) {
+    // By this its clients find out whether a server is there; it says nothing about the box and needs no role.
+    router.on("GET", "/") { _, _ in .text(200, "Skerry is running") }
     router.on("GET", "/api/version") { _, _ in .json(200, ["version": .string(agentVersion)]) }
-    router.on("GET", "/api/tags") { request, _ in
-      let models = try await visibleModels(try await caller(request)).filter { $0.manifest.kind == .model }
-      return .json(200, ["models": .array(models.map(LocalAPI.ollamaModel))])
-    }
-    router.on("GET", "/api/ps") { request, _ in try await running(request) }
-    router.on("POST", "/api/show") { request, _ in try await show(request) }
     router.on("POST", "/api/chat") { request, _ in try await ollama(.chat, request) }
     router.on("POST", "/api/generate") { request, _ in try await ollama(.generate, request) }
     router.on("POST", "/api/embed") { request, _ in try await ollamaEmbed(request) }
-    for (method, path) in [
-      ("POST", "/api/pull"), ("POST", "/api/push"), ("POST", "/api/create"), ("POST", "/api/copy"),
-      ("DELETE", "/api/delete"),
-    ] {
-      router.on(method, path) { request, _ in
+    router.on("POST", "/api/embeddings") { request, _ in try await ollamaEmbeddings(request) }
+    addOllamaModels(to: &router)
+    addOllamaVariants(to: &router)
+    router.on("POST", "/api/pull") { request, _ in try await pull(request) }
+    for path in ["/api/web_search", "/api/web_fetch"] {
+      router.on("POST", path) { request, _ in
         _ = try await caller(request)
-        throw APIFailure(
-          status: 501, code: "not_here", message: "models come to this box from the fleet's signed repository only",
-          hint: "skerry sync")
+        throw APIFailure(status: 501, code: "not_here", message: "this box searches and fetches nothing on the web")
       }
+    }
+    router.on("POST", "/v1/systemone") { request, _ in
+      _ = try await caller(request)
+      throw APIFailure(status: 501, code: "not_here", message: "no engine on this box answers System One questions")
     }
   }
 
@@ -34,124 +34,170 @@ extension LocalAPI {
     let wanted = try OllamaRequest(form, try await body(request))
     let response = OllamaResponse(form: form, model: wanted.inference.model, unixTime: Clock.unixTime())
     if wanted.isLoadOnly {
-      let (model, decision) = try await desk.admit(caller, wanted.inference.model)
-      try await decision.settled()
-      _ = try await desk.load(model)
-      return .json(200, response.loaded)
+      let model = try await admitted(caller, wanted.inference.model)
+      let isLoaded = wanted.keepAlive != .time(.zero)
+      if isLoaded { _ = try await desk.load(model) }
+      if let time = wanted.keepAlive { await inference.keep(model.sha256, for: time.duration) }
+      return LocalAPI.ollamaLine(response.loaded(isLoaded), isStream: wanted.inference.wantsStream)
     }
-    let answer = try await desk.ask(wanted.inference, caller, api: form == .chat ? "ollama.chat" : "ollama.generate")
+    let answer = try await desk.ask(
+      wanted.inference, caller, api: form == .chat ? "ollama.chat" : "ollama.generate"
+    ) { request, admission in
+      let capabilities = wanted.wantsCapabilities ? await self.capabilities(of: admission.model) : nil
+      return try wanted.shaped(request, admission.name, capabilities)
+    }
+    if let time = wanted.keepAlive { await inference.keep(answer.model.sha256, for: time.duration) }
     guard wanted.inference.wantsStream else {
       let whole = try await answer.collect(wanted.inference.endpoint)
+      var more: [String: JSONValue] = [:]
+      more["context"] = wanted.context(after: whole.text)
+      if !whole.logprobs.isEmpty { more["logprobs"] = .array(whole.logprobs.map(OllamaResponse.logprob)) }
       return .json(
         200,
         response.last(
           text: whole.text, thinking: whole.reasoning, calls: whole.toolCalls, reason: whole.finishReason,
-          usage: answer.record.usage, total: answer.record.elapsed, load: answer.loading))
+          usage: answer.record.usage, total: answer.record.elapsed, load: answer.loading, more: more))
     }
-    return .streaming(200, headers: ["Content-Type": "application/x-ndjson"]) { writer in
-      try await lines(answer, wanted.inference.endpoint, response, to: writer)
+    return .streaming(200, headers: LocalAPI.ollamaLines) { writer in
+      try await lines(answer, wanted, response, to: writer)
     }
   }
 
+  /// The model that the caller may ask, once that is on record.
+  private func admitted(_ caller: Caller, _ name: String) async throws -> EngineModel {
+    let admission = try await desk.admit(caller, name)
+    try await admission.decision.settled()
+    return admission.model
+  }
+
+  private func capabilities(of model: EngineModel) async -> ModelCapabilities? {
+    guard let found = try? await registry.answering(model.label) else { return nil }
+    return await headers.header(of: found.manifest).map { ModelCapabilities($0) }
+  }
+
   private func lines(
-    _ answer: InferenceDesk.Answer, _ endpoint: InferenceRequest.Endpoint, _ response: OllamaResponse,
-    to writer: ResponseWriter
+    _ answer: InferenceDesk.Answer, _ wanted: OllamaRequest, _ response: OllamaResponse, to writer: ResponseWriter
   ) async throws {
-    var whole = Aggregation(endpoint)
+    var whole = Aggregation(wanted.inference.endpoint, answer.shape)
+    var offsets: [Int64: Int] = [:]
     do {
       try await answer.forEachEvent { events in
         var bytes: [UInt8] = []
         for event in events {
-          guard let chunk = event.chunk else { continue }
-          whole.add(chunk)
-          if let line = response.piece(chunk) { bytes += line.encoded() + [0x0A] }
+          guard let chunk = event.chunk.map({ answer.shape.mended($0, &offsets) }) else { continue }
+          whole.add(chunk, bytes: event.bytes.count)
+          if let line = response.piece(chunk) { bytes += LocalAPI.line(line) }
         }
+        guard !whole.isOverlong else { throw APIFailure.overlong }
         if !bytes.isEmpty { try await writer.write(bytes) }
       }
-      var bytes = response.toolCalls(whole.toolCalls).map { $0.encoded() + [0x0A] } ?? []
+      var bytes = response.toolCalls(whole.toolCalls).map(LocalAPI.line) ?? []
       try await answer.record.finish(.completed)
-      bytes +=
+      var more: [String: JSONValue] = [:]
+      more["context"] = wanted.context(after: whole.text)
+      bytes += LocalAPI.line(
         response.last(
           text: "", thinking: "", calls: [], reason: whole.finishReason, usage: answer.record.usage,
-          total: answer.record.elapsed, load: answer.loading
-        ).encoded() + [0x0A]
+          total: answer.record.elapsed, load: answer.loading, more: more))
       try await writer.write(bytes)
     } catch is CancellationError {
       try await answer.fail(CancellationError())
     } catch {
-      try? await writer.write(Dialect.ollama.body(APIFailure(error)).encoded() + [0x0A])
+      try? await writer.write(LocalAPI.line(Dialect.ollama.body(APIFailure(error))))
       try await answer.fail(error)
     }
   }
 
+  // MARK: lines
+
+  /// The content of a streamed answer: one JSON value a line.
+  static let ollamaLines: HTTPHeaders = ["Content-Type": "application/x-ndjson"]
+
+  static func line(_ value: JSONValue) -> [UInt8] { value.encoded() + [0x0A] }
+
+  /// An answer of one line, streamed or not.
+  static func ollamaLine(_ value: JSONValue, isStream: Bool) -> HTTPResponse {
+    guard isStream else { return .json(200, value) }
+    return HTTPResponse(status: 200, headers: ollamaLines, body: .bytes(line(value)))
+  }
+
+  // MARK: embeddings
+
   private func ollamaEmbed(_ request: HTTPRequest) async throws -> HTTPResponse {
     let caller = try await caller(request)
     let members = try InferenceRequest.document(try await body(request)).object ?? [:]
-    let name = OllamaRequest.modelName(try MemberCheck(members).modelName())
-    let changed: JSONValue = ["model": .string(name), "input": members["input"] ?? .null]
-    let wanted = try InferenceRequest(openAI: .embedding, changed.encoded())
-    let found = try await embed(wanted, caller, api: "ollama.embed")
-    let vectors = (found["data"]?.array ?? []).sorted { ($0["index"]?.integer ?? 0) < ($1["index"]?.integer ?? 0) }
+    let check = MemberCheck(members)
+    let name = try check.ollamaName("model")
+    try check.optional("truncate", "true or false") { $0.bool != nil }
+    try check.optional("dimensions", "a whole number above 0") { $0.integer ?? 0 > 0 }
+    try check.optional("options", "an object") { $0.object != nil }
+    let texts: [JSONValue]
+    switch members["input"] {
+    case nil, .null?: texts = []
+    case .string(let text)?: texts = text.isEmpty ? [] : [.string(text)]
+    case .array(let list)? where list.allSatisfy({ $0.string != nil }): texts = list
+    default: throw check.wrong("input", "a string or an array of strings")
+    }
+    let embedded = try await embedded(texts, name, try KeepAlive(members["keep_alive"]), caller, api: "ollama.embed")
+    let dimensions = members["dimensions"]?.integer.map { Int(clamping: $0) }
     return .json(
       200,
       [
-        "model": .string(name), "embeddings": .array(vectors.map { $0["embedding"] ?? [] }),
-        "prompt_eval_count": found["usage"]?["prompt_tokens"] ?? 0,
+        "model": .string(name), "embeddings": .array(embedded.vectors.map { LocalAPI.cut($0, to: dimensions) }),
+        "total_duration": embedded.nanoseconds, "load_duration": 0,
+        "prompt_eval_count": .integer(embedded.tokens),
       ])
   }
 
-  private func running(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let models = try await visibleModels(try await caller(request)).filter { $0.manifest.kind == .model }
-    let loaded = Set(await inference.statuses().filter { $0.state == "ready" }.map(\.model.sha256))
-    return .json(
-      200,
-      [
-        "models": .array(
-          models.filter { loaded.contains($0.manifest.sha256) }.map { model in
-            let size = JSONValue.integer(Int64(clamping: model.manifest.length))
-            let more: [String: JSONValue] = [
-              "size": size, "size_vram": 0, "expires_at": .string(OllamaResponse.time(Clock.unixTime() + 300)),
-            ]
-            return .object((LocalAPI.ollamaModel(model).object ?? [:]).merging(more) { _, new in new })
-          })
-      ])
-  }
-
-  private func show(_ request: HTTPRequest) async throws -> HTTPResponse {
+  /// The older call: one text, one vector.
+  private func ollamaEmbeddings(_ request: HTTPRequest) async throws -> HTTPResponse {
     let caller = try await caller(request)
     let members = try InferenceRequest.document(try await body(request)).object ?? [:]
-    guard let name = (members["model"] ?? members["name"])?.string else {
-      throw APIFailure.badRequest("\"model\" is missing; it must be the name of a model, a string")
+    let check = MemberCheck(members)
+    let name = try check.ollamaName("model")
+    try check.optional("prompt", "a string") { $0.string != nil }
+    let text = members["prompt"]?.string ?? ""
+    let embedded = try await embedded(
+      text.isEmpty ? [] : [.string(text)], name, try KeepAlive(members["keep_alive"]), caller, api: "ollama.embeddings")
+    return .json(200, ["embedding": embedded.vectors.first ?? []])
+  }
+
+  private struct Embedded {
+    var vectors: [JSONValue] = []
+    var tokens: Int64 = 0
+    var duration = Duration.zero
+    var nanoseconds: JSONValue { .integer(Int64(duration / .nanoseconds(1))) }
+  }
+
+  /// The texts' vectors in their order. Without texts the model is only loaded, as Ollama's clients do it.
+  private func embedded(
+    _ texts: [JSONValue], _ name: String, _ keepAlive: KeepAlive?, _ caller: Caller, api: String
+  ) async throws -> Embedded {
+    let startedAt = Clock.monotonic()
+    var made = Embedded()
+    if texts.isEmpty {
+      let model = try await admitted(caller, name)
+      _ = try await desk.load(model, .embed)
+      if let keepAlive { await inference.keep(model.sha256, for: keepAlive.duration) }
+    } else {
+      let body: JSONValue = ["model": .string(name), "input": .array(texts)]
+      let wanted = try InferenceRequest(openAI: .embedding, body.encoded())
+      let (found, model) = try await embedding(wanted, caller, api: api)
+      if let keepAlive { await inference.keep(model.sha256, for: keepAlive.duration) }
+      let sorted = (found["data"]?.array ?? []).sorted { ($0["index"]?.integer ?? 0) < ($1["index"]?.integer ?? 0) }
+      made.vectors = sorted.map { $0["embedding"] ?? [] }
+      made.tokens = found["usage"]?["prompt_tokens"]?.integer ?? 0
     }
-    let model = try await visibleModel(caller, OllamaRequest.modelName(name))
-    let architecture = model.manifest.architecture
-    return .json(
-      200,
-      [
-        "license": .string(model.manifest.license ?? ""), "modelfile": "", "parameters": "", "template": "",
-        "details": LocalAPI.details(model), "capabilities": ["completion"],
-        "model_info": [
-          "general.architecture": .string(architecture),
-          "\(architecture).context_length": .integer(Int64(clamping: model.manifest.contextLength)),
-        ],
-        "modified_at": .string(OllamaResponse.time(model.installedAt ?? 0)),
-      ])
+    made.duration = Clock.monotonic() - startedAt
+    return made
   }
 
-  private static func ollamaModel(_ model: InstalledModel) -> JSONValue {
-    [
-      "name": .string(model.name.description), "model": .string(model.name.description),
-      "modified_at": .string(OllamaResponse.time(model.installedAt ?? 0)),
-      "size": .integer(Int64(clamping: model.manifest.length)), "digest": .string(model.manifest.sha256.hex),
-      "details": details(model),
-    ]
-  }
-
-  private static func details(_ model: InstalledModel) -> JSONValue {
-    let family = JSONValue.string(model.manifest.architecture)
-    return [
-      "parent_model": "", "format": "gguf", "family": family, "families": [family], "parameter_size": "",
-      "quantization_level": "",
-    ]
+  /// A vector's first so many numbers, again of length one, as Ollama cuts them. Only models that were trained for it
+  /// keep their meaning.
+  static func cut(_ vector: JSONValue, to dimensions: Int?) -> JSONValue {
+    guard let dimensions, let all = vector.array, dimensions < all.count else { return vector }
+    let numbers = all.prefix(dimensions).map { $0.number ?? 0 }
+    let length = numbers.reduce(0) { $0 + $1 * $1 }.squareRoot()
+    return .array(numbers.map { .double(length > 0 ? $0 / length : 0) })
   }
 }

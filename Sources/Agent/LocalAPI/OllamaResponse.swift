@@ -24,8 +24,12 @@ struct OllamaResponse: Sendable {
     guard let choice = chunk["choices"]?.array?.first else { return nil }
     let text = choice["text"]?.string ?? choice["delta"]?["content"]?.string ?? ""
     let thinking = choice["delta"]?["reasoning_content"]?.string ?? ""
-    guard !text.isEmpty || !thinking.isEmpty else { return nil }
-    return .object(content(text, thinking: thinking, calls: []).merging(["done": false]) { _, new in new })
+    let logprobs = choice["logprobs"]?["content"]?.array ?? []
+    guard !text.isEmpty || !thinking.isEmpty || !logprobs.isEmpty else { return nil }
+    var line = content(text, thinking: thinking, calls: [])
+    line["done"] = false
+    if !logprobs.isEmpty { line["logprobs"] = .array(logprobs.map(OllamaResponse.logprob)) }
+    return .object(line)
   }
 
   /// The line before the last, when the answer calls tools.
@@ -34,13 +38,13 @@ struct OllamaResponse: Sendable {
     return .object(content("", thinking: "", calls: calls).merging(["done": false]) { _, new in new })
   }
 
-  /// The last line; with the whole text for a caller who wants no stream.
+  /// The last line; with the whole text for a caller who wants no stream, and `more` beside it.
   func last(
     text: String, thinking: String, calls: [JSONValue], reason: String?, usage: EngineUsage, total: Duration,
-    load: Duration
+    load: Duration, more: [String: JSONValue] = [:]
   ) -> JSONValue {
     .object(
-      content(text, thinking: thinking, calls: calls).merging([
+      content(text, thinking: thinking, calls: calls).merging(more) { _, new in new }.merging([
         "done": true, "done_reason": .string(reason == "length" ? "length" : "stop"),
         "total_duration": OllamaResponse.nanoseconds(total), "load_duration": OllamaResponse.nanoseconds(load),
         "prompt_eval_count": .integer(Int64(usage.promptTokens)),
@@ -50,9 +54,20 @@ struct OllamaResponse: Sendable {
       ]) { _, new in new })
   }
 
-  /// The answer to a request without a prompt.
-  var loaded: JSONValue {
-    .object(content("", thinking: "", calls: []).merging(["done": true, "done_reason": "load"]) { _, new in new })
+  /// The answer to a request without a prompt: the model was loaded, or let go.
+  func loaded(_ isLoaded: Bool) -> JSONValue {
+    .object(
+      content("", thinking: "", calls: []).merging([
+        "done": true, "done_reason": isLoaded ? "load" : "unload",
+      ]) { _, new in new })
+  }
+
+  /// A token and its likeliest alternatives, without what the engine says besides.
+  static func logprob(_ token: JSONValue) -> JSONValue {
+    var members: [String: JSONValue] = [:]
+    for name in ["token", "logprob", "bytes"] { members[name] = token[name] }
+    if let top = token["top_logprobs"]?.array, !top.isEmpty { members["top_logprobs"] = .array(top.map(logprob)) }
+    return .object(members)
   }
 
   private func content(_ text: String, thinking: String, calls: [JSONValue]) -> [String: JSONValue] {

@@ -1,4 +1,5 @@
 import Access
+import Models
 import Trust
 import Web
 
@@ -6,12 +7,22 @@ import Web
 extension LocalAPI {
   func addOpenAI(to router: inout Router) {
     router.on("GET", "/v1/models") { request, _ in
-      let models = try await visibleModels(try await caller(request)).filter { $0.manifest.kind == .model }
-      return .json(200, ["object": "list", "data": .array(models.map(LocalAPI.openAIModel))])
+      let caller = try await caller(request)
+      let models = try await visibleModels(caller).filter { $0.manifest.kind == .model }
+      let variants = await visibleVariants(caller)
+      return .json(
+        200,
+        [
+          "object": "list",
+          "data": .array(models.map(LocalAPI.openAIModel) + variants.map(LocalAPI.openAIVariant)),
+        ])
     }
     router.on("GET", "/v1/models/{id}") { request, parameters in
       let caller = try await caller(request)
-      return .json(200, LocalAPI.openAIModel(try await visibleModel(caller, parameters["id"])))
+      let name = parameters["id"]
+      try await access.authorize(caller, .modelList, .model(ModelVariant.untagged(name)))
+      if let variant = try await visibleVariant(caller, name) { return .json(200, LocalAPI.openAIVariant(variant)) }
+      return .json(200, LocalAPI.openAIModel(try await find(name)))
     }
     router.on("POST", "/v1/chat/completions") { request, _ in try await openAI(.chat, request) }
     router.on("POST", "/v1/completions") { request, _ in try await openAI(.completion, request) }
@@ -69,15 +80,21 @@ extension LocalAPI {
     }
   }
 
-  /// The engine's answer to a request for embeddings, which is not streamed.
   func embed(_ request: InferenceRequest, _ caller: Caller, api: String) async throws -> JSONValue {
+    try await embedding(request, caller, api: api).answer
+  }
+
+  /// The engine's answer to a request for embeddings, which is not streamed, and the model that gave it.
+  func embedding(
+    _ request: InferenceRequest, _ caller: Caller, api: String
+  ) async throws -> (answer: JSONValue, model: EngineModel) {
     let answer = try await desk.ask(request, caller, api: api)
     do {
       let document = try JSONValue(parsing: try await answer.stream.collect(upTo: 256 << 20))
       if let usage = EngineUsage(chunk: document) { answer.record.note(usage) }
       if let wanted = request.shape.dimensions { try LocalAPI.demand(dimensions: wanted, in: document) }
       try await answer.record.finish(.completed)
-      return document
+      return (document, answer.model)
     } catch {
       try await answer.fail(error)
     }
@@ -90,6 +107,13 @@ extension LocalAPI {
     guard count != dimensions else { return }
     throw .badRequest(
       "this model's vectors have \(count) dimensions and can't be made to have \(dimensions)", param: "dimensions")
+  }
+
+  private static func openAIVariant(_ visible: VisibleVariant) -> JSONValue {
+    [
+      "id": .string(visible.stored.name), "object": "model", "created": .integer(visible.stored.createdAt),
+      "owned_by": .string(visible.base.manifest.publisher ?? "skerry"),
+    ]
   }
 
   private static func openAIModel(_ model: InstalledModel) -> JSONValue {

@@ -22,6 +22,10 @@ extension LocalAPI {
       _ = try await caller(request, may: .statusRead)
       return .json(200, try await status())
     }
+    router.on("GET", "/skerry/v1/engines") { request, _ in
+      _ = try await caller(request, may: .statusRead)
+      return .json(200, ["engines": .array(await engines().map(LocalAPI.engine))])
+    }
     for path in ["/metrics", "/skerry/v1/metrics"] {
       router.on("GET", path) { request, _ in
         _ = try await caller(request, may: .metricsRead)
@@ -40,7 +44,7 @@ extension LocalAPI {
 
   private func status() async throws -> JSONValue {
     let models = await registry.installed()
-    let engines = await inference.statuses()
+    let engines = await engines()
     let syncing = try await sync.status()
     let witness = log.witness?.vkey
     let enrolment = await sync.currentEnrolment()
@@ -90,11 +94,29 @@ extension LocalAPI {
     ]
   }
 
-  private static func engine(_ status: EngineStatus) -> JSONValue {
-    [
-      "model": .string(status.model.label), "kind": .string(status.kind.rawValue), "state": .string(status.state),
-      "pid": status.pid.map { .integer(Int64($0)) } ?? .null, "loadedSeconds": .integer(Int64(status.loadedSeconds)),
-      "requests": .integer(Int64(status.users)), "lastWords": status.lastWords.map(JSONValue.string) ?? .null,
+  /// An engine, and what its processes have in memory; nil where nobody can tell.
+  struct SeenEngine: Sendable {
+    let status: EngineStatus
+    let bytes: UInt64?
+  }
+
+  func engines() async -> [SeenEngine] {
+    await inference.statuses().map { SeenEngine(status: $0, bytes: $0.pid.flatMap(Memory.residentOfTree)) }
+  }
+
+  private static func engine(_ engine: SeenEngine) -> JSONValue {
+    let status = engine.status
+    return [
+      "model": .string(status.model.label), "sha256": .string(status.model.sha256.hex),
+      "kind": .string(status.kind.rawValue), "engine": status.plan.map { .string($0.adapter) } ?? .null,
+      "state": .string(status.state), "pid": status.pid.map { .integer(Int64($0)) } ?? .null,
+      "loadedSeconds": .integer(Int64(status.loadedSeconds)), "requests": .integer(Int64(status.users)),
+      "slots": status.plan.map { .integer(Int64($0.slots)) } ?? .null,
+      "contextTokens": status.plan.map { .integer(Int64($0.contextTokens)) } ?? .null,
+      "memoryBytes": engine.bytes.map { .integer(Int64(clamping: $0)) } ?? .null,
+      "estimatedBytes": status.plan.map { .integer(Int64(clamping: $0.estimatedBytes)) } ?? .null,
+      "expiresInSeconds": status.expiresInSeconds.map { .integer(Int64($0)) } ?? .null,
+      "lastWords": status.lastWords.map(JSONValue.string) ?? .null,
     ]
   }
 
