@@ -67,17 +67,22 @@ public final class Agent: Sendable {
     try DurableFile.makeDirectory(configuration.runtimeDirectory, mode: 0o755)
     try DurableFile.makeDirectory(configuration.engineSocketDirectory, mode: 0o700)
     let sandbox = await SandboxState.find(configuration.engine.sandbox)
+    let planner = EnginePlanner(
+      configuration: configuration.engine, models: configuration.models, box: .find(configuration.engine))
     let inference = InferenceService(
       launcher: EngineLauncher(
         adapters: EngineAdapters(configuration), configuration: configuration.engine,
         socketDirectory: configuration.engineSocketDirectory, sandbox: sandbox,
         isReady: { await EngineHealth.isReady($0, $1) }),
-      locate: { model in
-        EngineFiles(
-          model: try await registry.verifiedFile(model.label, sha256: model.sha256),
-          adapters: await registry.adapters(of: model.sha256))
-      }, audit: audit)
+      planner: planner,
+      locate: { model, kind in try await registry.engineFiles(model, kind, planner.settings(for: model.name)) },
+      audit: audit)
     runningEngines.set(inference)
+    await registry.setWarmUp { model, registry in
+      await runningEngines.value?.warmUp(EngineModel(model)) {
+        EngineFiles(model: try await registry.open(model))
+      }
+    }
 
     let name = configuration.name ?? hostname()
     let hubClient = HTTPClient()
@@ -129,6 +134,12 @@ public final class Agent: Sendable {
       scrubber: scrubber, sync: sync, site: site, bundles: bundles, reporter: reporter, log: log, desk: desk,
       counters: counters, identity: identity, sandbox: sandbox,
       startedAt: startedAt, clock: clock)
+    let schedule = EngineSchedule(
+      planner: planner,
+      models: {
+        await registry.installed().filter { $0.state == .active && $0.manifest.kind == .model }.map(EngineModel.init)
+      },
+      load: { _ = try await desk.load($0) }, reload: { await inference.reload($0.sha256) }, now: clock.now)
     server = HTTPServer(Agent.serverConfiguration(configuration), handler: api.handler())
 
     self.source = source
@@ -159,7 +170,7 @@ public final class Agent: Sendable {
     tasks.withLock {
       $0 = [
         Task { [weak self] in await self?.letGoOfOldModels() }, Task { await keeper.run() },
-        Task { await scrubber.run() },
+        Task { await scrubber.run() }, Task { await schedule.run() },
       ]
     }
     Log.shared.info(

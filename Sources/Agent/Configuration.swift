@@ -19,6 +19,8 @@ public struct AgentConfiguration: Sendable, Hashable {
   public var log = Logging()
   public var limits = Limits()
   public var site = SiteConfiguration()
+  /// Settings of single models, by patterns of their names.
+  var models = ModelSettingsTable()
 
   public init() {}
 
@@ -43,16 +45,22 @@ public struct AgentConfiguration: Sendable, Hashable {
     public var sandbox = SandboxMode.preferred
     /// An engine that answered nobody for so long is stopped. 0: never.
     public var idleSeconds = 300
-    /// Context of each slot. 0: as the model says, at most 4096.
+    /// The most that all engines together may take, in MiB. 0: three quarters of what the host has.
+    public var memoryMiB = 0
+    /// How long an engine that is to go may finish its answers: at an upgrade, a reload, `skerry model unload`.
+    public var drainSeconds = 300
+    /// The minute of the day at which loaded engines are started anew; nil: never.
+    public var reloadMinute: Int?
+    /// Context of each slot. 0: what fits the box and the model, at most 4096.
     public var contextTokens = 0
-    /// Requests that one engine answers at the same time.
-    public var slots = 2
-    /// 0: as many as the engine finds right.
+    /// Requests that one engine answers at the same time. Nil: what fits the box.
+    public var slots: Int?
+    /// 0: one for each core that may be used.
     public var threads = 0
     /// How long an engine may take to load its model.
     public var startSeconds = 120
-    /// The most that an engine spends on remembered prompts, in MiB.
-    public var promptCacheMiB = 256
+    /// The most that an engine spends on remembered prompts, in MiB. Nil: what fits the box, at most 256.
+    public var promptCacheMiB: Int?
     /// Further arguments for the engine's program.
     public var arguments: [String] = []
   }
@@ -104,7 +112,7 @@ extension AgentConfiguration {
   init(_ document: JSONField) throws(JSONFieldError) {
     let top = try document.members([
       "name", "stateDirectory", "runtimeDirectory", "policyDirectory", "listen", "engine", "sync", "store", "log",
-      "limits", "site", "bundle",
+      "limits", "site", "bundle", "models",
     ])
     if let field = top["name"], !field.isNull { name = try AgentConfiguration.boxName(field, orNull: true) }
     if let field = top["stateDirectory"] { stateDirectory = try AgentConfiguration.path(field) }
@@ -121,6 +129,7 @@ extension AgentConfiguration {
     }
     if let field = top["limits"] { limits = try Limits(field) }
     if let field = top["site"] { site = try SiteConfiguration(field) }
+    if let field = top["models"] { models = try ModelSettingsTable(field) }
   }
 
   static func path(_ field: JSONField, longest: Int = 4000) throws(JSONFieldError) -> String {
@@ -196,16 +205,19 @@ extension AgentConfiguration.Engine {
   init(_ field: JSONField) throws(JSONFieldError) {
     let members = try field.members([
       "path", "sandbox", "idleSeconds", "contextTokens", "slots", "threads", "startSeconds", "promptCacheMiB",
-      "arguments",
+      "arguments", "memoryMiB", "drainSeconds", "reloadAt",
     ])
     if let field = members["path"], !field.isNull { path = try AgentConfiguration.path(field) }
     if let field = members["sandbox"] { sandbox = try field.choice() }
     if let field = members["idleSeconds"] { idleSeconds = try field.integer(0...86_400 * 7) }
     if let field = members["contextTokens"] { contextTokens = try field.integer(0...1_048_576) }
-    if let field = members["slots"] { slots = try field.integer(1...64) }
+    if let field = members["memoryMiB"] { memoryMiB = try field.integer(0...1 << 24) }
+    if let field = members["drainSeconds"] { drainSeconds = try field.integer(0...86_400) }
+    if let field = members["reloadAt"], !field.isNull { reloadMinute = try ModelSettings.minute(field) }
+    if let field = members["slots"], !field.isNull { slots = try field.integer(1...64) }
     if let field = members["threads"] { threads = try field.integer(0...512) }
     if let field = members["startSeconds"] { startSeconds = try field.integer(1...3600) }
-    if let field = members["promptCacheMiB"] { promptCacheMiB = try field.integer(0...65_536) }
+    if let field = members["promptCacheMiB"], !field.isNull { promptCacheMiB = try field.integer(0...65_536) }
     if let field = members["arguments"] {
       for element in try field.array(of: "strings") { arguments.append(try element.string()) }
     }

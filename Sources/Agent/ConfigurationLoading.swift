@@ -1,3 +1,4 @@
+import Fleet
 import Storage
 public import Trust
 
@@ -89,9 +90,11 @@ extension AgentConfiguration {
       "engine": [
         "path": .string(enginePath), "sandbox": .string(engine.sandbox.rawValue),
         "idleSeconds": .integer(Int64(engine.idleSeconds)), "contextTokens": .integer(Int64(engine.contextTokens)),
-        "slots": .integer(Int64(engine.slots)), "threads": .integer(Int64(engine.threads)),
+        "memoryMiB": .integer(Int64(engine.memoryMiB)), "drainSeconds": .integer(Int64(engine.drainSeconds)),
+        "reloadAt": engine.reloadMinute.map { .string(QuietHours.clock($0)) } ?? .null,
+        "slots": engine.slots.map { .integer(Int64($0)) } ?? .null, "threads": .integer(Int64(engine.threads)),
         "startSeconds": .integer(Int64(engine.startSeconds)),
-        "promptCacheMiB": .integer(Int64(engine.promptCacheMiB)),
+        "promptCacheMiB": engine.promptCacheMiB.map { .integer(Int64($0)) } ?? .null,
         "arguments": .array(engine.arguments.map(JSONValue.string)),
       ],
       "sync": .object(
@@ -111,7 +114,7 @@ extension AgentConfiguration {
         "requestSeconds": .integer(Int64(limits.requestSeconds)),
         "drainSeconds": .integer(Int64(limits.drainSeconds)),
       ],
-      "site": site.effective,
+      "site": site.effective, "models": models.effective,
     ]
   }
 }

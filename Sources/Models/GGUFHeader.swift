@@ -7,6 +7,10 @@ public struct GGUFHeader: Sendable {
   public let version: UInt32
   public let tensorCount: UInt64
   public let metadata: [String: GGUFValue]
+  /// The elements of short arrays of whole numbers and truth values, such as the heads of each layer.
+  public let integerArrays: [String: [UInt64]]
+  /// Bytes of the matrices in the model's blocks, by ggml's number of their type.
+  public let blockMatrixBytes: [UInt32: UInt64]
   /// The number of weights, summed over all tensors.
   public let parameterCount: UInt64
   /// Where the tensors' data begins, in bytes.
@@ -21,6 +25,8 @@ public struct GGUFHeader: Sendable {
     public static let keyLength: UInt64 = 65_535
     public static let stringLength: UInt64 = 1 << 20
     public static let arrayElements: UInt64 = 1 << 24
+    /// Longer arrays are walked and not kept.
+    public static let keptElements: UInt64 = 1024
     public static let tensorName: UInt64 = 256
     public static let dimensions: UInt64 = 4
     public static let alignment: UInt64 = 1 << 20
@@ -37,6 +43,8 @@ public struct GGUFHeader: Sendable {
 
   /// A whole number under the architecture's own prefix, for example `llama.block_count`.
   public func number(_ key: String) -> UInt64? { metadata["\(architecture).\(key)"]?.unsigned }
+  /// Whole numbers under the architecture's own prefix, one for each layer; nil when it is no short array.
+  public func numbers(_ key: String) -> [UInt64]? { integerArrays["\(architecture).\(key)"] }
 
   /// Parses the header. `read` gives `count` bytes at `offset` and may return fewer only at the file's end; what it
   /// throws is passed on. Throws `GGUFError` when the file is not one that an engine may be given.
@@ -60,6 +68,9 @@ public struct GGUFHeader: Sendable {
 private struct GGUFParser {
   typealias Limit = GGUFHeader.Limit
   var cursor: GGUFCursor
+  private var kept: [UInt64]?
+
+  init(cursor: GGUFCursor) { self.cursor = cursor }
 
   mutating func parse() throws -> GGUFHeader {
     guard cursor.fileSize >= 4, try Array(cursor.bytes(4)) == Array("GGUF".utf8) else { throw GGUFError.notGGUF }
@@ -69,11 +80,14 @@ private struct GGUFParser {
     let metadataCount = try count("number of metadata entries", limit: Limit.metadata)
 
     var metadata: [String: GGUFValue] = [:]
+    var arrays: [String: [UInt64]] = [:]
     for _ in 0..<metadataCount {
       let key = try cursor.string("a metadata key", limit: Limit.keyLength)
       guard metadata[key] == nil else { throw GGUFError.malformed("the metadata key \(key) appears twice") }
       let type = try cursor.uint32()
+      kept = nil
       metadata[key] = try value(type: type, depth: 0)
+      arrays[key] = kept
       try checkHeaderSize()
     }
 
@@ -84,6 +98,7 @@ private struct GGUFParser {
 
     var names: Set<String> = []
     var parameters: UInt64 = 0
+    var matrices: [UInt32: UInt64] = [:]
     var next: UInt64 = 0  // where the next tensor must begin, after dataStart
     var end: UInt64 = 0  // where the last byte of tensor data ends, after dataStart
     for _ in 0..<tensorCount {
@@ -98,6 +113,9 @@ private struct GGUFParser {
       end = try sum(tensor.offset, tensor.bytes, "tensor's extent")
       next = try aligned(end, to: alignment)
       parameters = try sum(parameters, tensor.elements, "number of parameters")
+      if tensor.isMatrix, tensor.name.hasPrefix("blk.") {
+        matrices[tensor.type] = try sum(matrices[tensor.type] ?? 0, tensor.bytes, "size")
+      }
       try checkHeaderSize()
     }
 
@@ -105,8 +123,8 @@ private struct GGUFParser {
     let dataEnd = try sum(dataStart, end, "size")
     guard dataEnd <= cursor.fileSize else { throw GGUFError.truncated(needed: dataEnd, have: cursor.fileSize) }
     return GGUFHeader(
-      version: version, tensorCount: tensorCount, metadata: metadata, parameterCount: parameters,
-      dataStart: dataStart, dataEnd: dataEnd)
+      version: version, tensorCount: tensorCount, metadata: metadata, integerArrays: arrays,
+      blockMatrixBytes: matrices, parameterCount: parameters, dataStart: dataStart, dataEnd: dataEnd)
   }
 
   // MARK: metadata
@@ -143,13 +161,22 @@ private struct GGUFParser {
     0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8,
   ]
 
-  /// Walks an array without keeping its elements.
+  private static let integers: Set<UInt32> = [0, 1, 2, 3, 4, 5, 7, 10, 11]
+
+  /// Walks an array; only a short one of whole numbers is kept.
   private mutating func array(depth: Int) throws -> GGUFValue {
     guard depth < 3 else { throw GGUFError.malformed("arrays are nested too deeply") }
     let type = try cursor.uint32()
     let count = try self.count("number of array elements", limit: Limit.arrayElements)
     if let width = GGUFParser.widths[type] {
-      try cursor.skip(count * width)
+      if depth == 0, count <= Limit.keptElements, GGUFParser.integers.contains(type) {
+        try cursor.require(count * width)
+        var elements: [UInt64] = []
+        for _ in 0..<count { elements.append(try cursor.integer(Int(width))) }
+        kept = elements
+      } else {
+        try cursor.skip(count * width)
+      }
     } else if type == 8 {
       for _ in 0..<count {
         let length = try cursor.uint64()
@@ -171,7 +198,16 @@ private struct GGUFParser {
 
   // MARK: tensors
 
-  private mutating func tensor() throws -> (name: String, elements: UInt64, bytes: UInt64, offset: UInt64) {
+  private struct Tensor {
+    let name: String
+    let type: UInt32
+    let elements: UInt64
+    let bytes: UInt64
+    let offset: UInt64
+    let isMatrix: Bool
+  }
+
+  private mutating func tensor() throws -> Tensor {
     let name = try cursor.string("a tensor's name", limit: Limit.tensorName)
     let dimensions = UInt64(try cursor.uint32())
     guard dimensions <= Limit.dimensions else {
@@ -193,7 +229,9 @@ private struct GGUFParser {
       throw GGUFError.malformed("the rows of the tensor \(name) are no multiple of its type's block of \(type.block)")
     }
     let bytes = try product(elements / type.block, type.bytes, "tensor's extent")
-    return (name, elements, bytes, try cursor.uint64())
+    return Tensor(
+      name: name, type: typeNumber, elements: elements, bytes: bytes, offset: try cursor.uint64(),
+      isMatrix: dimensions > 1)
   }
 
   private func checkHeaderSize() throws {

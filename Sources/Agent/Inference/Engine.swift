@@ -15,6 +15,8 @@ final class Engine: Sendable {
   let startedAt: Duration
   private let adapter: any EngineAdapter
   private let use: Mutex<(count: Int, last: Duration)>
+  private let farewell = Mutex<Duration?>(nil)
+  private let answered = Atomic<Bool>(false)
 
   init(
     _ model: EngineModel, _ kind: EngineKind, _ plan: EnginePlan, _ adapter: any EngineAdapter,
@@ -45,6 +47,21 @@ final class Engine: Sendable {
     }
   }
 
+  /// Whether it gave any part of an answer since it was started.
+  var hasAnswered: Bool { answered.load(ordering: .relaxed) }
+
+  func noteAnswer() { answered.store(true, ordering: .relaxed) }
+
+  /// It has to go by then at the latest (`Clock.monotonic()`); an earlier moment that was said stays.
+  func hurry(by deadline: Duration) { farewell.withLock { $0 = min($0 ?? deadline, deadline) } }
+
+  /// Waits until nobody uses it, or the time is over.
+  func drain() async {
+    while users > 0, process.isRunning, Clock.monotonic() < farewell.withLock({ $0 ?? .zero }) {
+      try? await Task.sleep(for: .milliseconds(20))
+    }
+  }
+
   /// The last line or two that it wrote, for people. Only until it is ready: later they may quote what it was asked.
   var lastWords: String { Engine.lastWords(of: process) }
 
@@ -57,6 +74,11 @@ final class Engine: Sendable {
   func stop(isUntrusted: Bool = false) async {
     process.closeStandardInput()
     await process.stop(schedule: isUntrusted ? [] : adapter.stopSchedule)
+    cleanUp()
+  }
+
+  /// Removes its socket, which it never does itself.
+  func cleanUp() {
     guard let socket = address.socketPath else { return }
     unlink(socket)
     rmdir(String(socket.prefix(upTo: socket.lastIndex(of: "/") ?? socket.startIndex)))
@@ -65,6 +87,7 @@ final class Engine: Sendable {
 
 /// What is needed to start one.
 struct EngineLauncher: Sendable {
+  private static let count = Atomic<Int>(0)
   let adapters: EngineAdapters
   let configuration: AgentConfiguration.Engine
   /// Its sockets go into folders of their own below this one.
@@ -72,9 +95,6 @@ struct EngineLauncher: Sendable {
   let sandbox: SandboxState
   /// Whether the engine at this address answers this path with 200.
   let isReady: @Sendable (EngineAddress, String) async -> Bool
-
-  /// How this model's engine is to be started.
-  func plan(_ model: EngineModel) -> EnginePlan { EnginePlan(model, configuration) }
 
   /// Starts an engine on verified files and waits until it is ready. Throws `InferenceError`.
   func start(_ model: EngineModel, _ kind: EngineKind, _ plan: EnginePlan, files: EngineFiles) async throws -> Engine {
@@ -85,7 +105,9 @@ struct EngineLauncher: Sendable {
     if sandbox.mode == .required, !sandbox.isActive {
       throw InferenceError.noSandbox(reason: sandbox.reason ?? "no reason given")
     }
-    let folder = "\(socketDirectory)/\(model.sha256.hex.prefix(12))-\(kind.rawValue.prefix(1))"
+    // Another engine for the same file may be finishing its answers: each has a folder of its own.
+    let number = EngineLauncher.count.add(1, ordering: .relaxed).newValue
+    let folder = "\(socketDirectory)/\(model.sha256.hex.prefix(12))-\(kind.rawValue.prefix(1))\(number)"
     let socket = folder + "/s.sock"
     try DurableFile.makeDirectory(folder)
     // The engine never unlinks its socket, and refuses to start on a stale one.

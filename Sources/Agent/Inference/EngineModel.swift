@@ -35,6 +35,8 @@ struct EngineFiles: Sendable {
   var adapters: [VerifiedFile] = []
   /// The draft model of `EnginePlan.Speculation.draft`.
   var draft: VerifiedFile?
+  /// Why there is no draft model although one is configured.
+  var draftProblem: String?
 
   /// The model, its adapters, the draft.
   var all: [VerifiedFile] { [model] + adapters + (draft.map { [$0] } ?? []) }

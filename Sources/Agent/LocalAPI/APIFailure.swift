@@ -53,7 +53,7 @@ extension APIFailure {
       self.init(status: 502, code: "metadata_refused", message: "the signed metadata is refused: \(error)")
     case let error as InferenceError:
       self.init(
-        status: 503, code: "engine_unavailable", message: error.description, retryAfter: error.retryAfter)
+        status: 503, code: error.code, message: error.description, retryAfter: error.retryAfter)
     case let error as AuditUnavailable: self.init(access: .auditUnavailable("\(error.cause)"))
     case let error as ConfigurationError:
       self.init(status: 400, code: "configuration", message: error.description)

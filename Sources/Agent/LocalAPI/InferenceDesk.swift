@@ -102,6 +102,7 @@ struct InferenceDesk: Sendable {
       var request = try await shaping?(request, admission) ?? request
       if let variant = admission.variant { request = request.applying(variant) }
       if let image = request.image { throw APIFailure.noEyes(model.name, param: image) }
+      let choices = try await adapters(try AdapterChoice.wishes(request), caller, model)
       let kind = request.endpoint == .embedding ? EngineKind.embed : .generate
       do {
         try await gate.enter(
@@ -112,9 +113,10 @@ struct InferenceDesk: Sendable {
       }
       record.noteTurn()
       let turn = record.elapsed
-      let lease = try await load(model, kind)
+      let lease = try await load(model, kind, with: choices)
       let loading = record.elapsed - turn
-      let stream = try await open(request, model, lease)
+      let stream = try await open(request, model, lease, adding: lease.engine.numbers(of: choices) ?? [:])
+      if !request.endpoint.isStreamed { lease.engine.noteAnswer() }
       // The engine worked meanwhile; the caller gets nothing of it before the decision is on record.
       try await admission.decision.settled()
       return Answer(
@@ -127,12 +129,12 @@ struct InferenceDesk: Sendable {
     }
   }
 
-  private func open(_ request: InferenceRequest, _ model: EngineModel, _ lease: EngineLease) async throws
-    -> ClientStream
-  {
+  private func open(
+    _ request: InferenceRequest, _ model: EngineModel, _ lease: EngineLease, adding members: [String: JSONValue]
+  ) async throws -> ClientStream {
     var upstream = lease.address.request(
       "POST", request.endpoint.rawValue, headers: ["Content-Type": "application/json"],
-      body: request.upstream(alias: model.name))
+      body: request.upstream(alias: model.name, adding: members))
     // A long prompt on a slow box keeps the engine silent for long; a hung engine for ever.
     upstream.lowSpeed = (bytesPerSecond: 1, seconds: patience)
     upstream.maxResponseBytes = 1 << 30
@@ -172,7 +174,9 @@ extension InferenceDesk.Answer {
         let events = try splitter.push(bytes)
         for event in events {
           switch event.kind {
-          case .piece: record.notePiece()
+          case .piece:
+            record.notePiece()
+            lease.engine.noteAnswer()
           case .usage:
             guard let chunk = event.chunk else { break }
             sum.add(chunk)

@@ -65,8 +65,12 @@ enum OpenAIForms {
     .may("presence_penalty", .number(-2...2)), .may("frequency_penalty", .number(-2...2)),
     .may("seed", .integer), .may("stop", stop),
     .may("n", .integer(1...128).about("At most as many as the engine has slots.")),
-    .may("logit_bias", .map(.number(-100...100))), .may("user", .string),
+    .may("logit_bias", .map(.number(-100...100))), .may("user", .string), .may("lora", adapters),
   ]
+  private static let adapters = Schema.list(
+    .record(.may("name", .string), .may("digest", .string), .may("scale", .number(-100...100))), 0...16
+  ).called("an array of {name: an adapter's name, or digest: its SHA-256, scale: a number}")
+    .about("LoRA adapters of the model, for this request alone. The engine's own ids are not taken.")
   /// What is the engine's and not OpenAI's, and changes who is served how or what of it can be accounted for.
   private static let engineOwn: [Schema.Member] = [
     "id_slot", "n_cmpl", "n_predict", "n_probs", "response_fields", "sse_ping_interval", "return_progress",

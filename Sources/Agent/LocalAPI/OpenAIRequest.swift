@@ -41,12 +41,13 @@ struct InferenceRequest: Sendable {
   ///
   /// Added at the end, where they win over the caller's; the rest stays as it was written, because the order of keys
   /// in a JSON schema means something and numbers must not change.
-  func upstream(alias: String) -> [UInt8] {
+  func upstream(alias: String, adding members: [String: JSONValue] = [:]) -> [UInt8] {
     var bytes = body
     while let last = bytes.last, last != UInt8(ascii: "}") { bytes.removeLast() }
     bytes.removeLast()
     let isEmpty = bytes.last { !JSONText.isSpace($0) } == UInt8(ascii: "{")
-    var more: [String: JSONValue] = ["model": .string(alias)]
+    var more = members
+    more["model"] = .string(alias)
     if endpoint.isStreamed {
       more["stream"] = true
       more["stream_options"] = ["include_usage": true]

@@ -32,6 +32,8 @@ public actor ModelRegistry {
   /// The floors as the file beside the database has them.
   var keptFloors: [ModelName: ModelVersion]
   var isReconciling = false
+  /// Called before a model takes the place of an older version, with its file complete and verified.
+  var warmUp: (@Sendable (InstalledModel, ModelRegistry) async -> Void)?
 
   /// Opens the registry as the last run left it, without any network.
   ///
@@ -90,6 +92,8 @@ public actor ModelRegistry {
     self.trusted = trusted
     self.director = director
   }
+
+  func setWarmUp(_ warmUp: @escaping @Sendable (InstalledModel, ModelRegistry) async -> Void) { self.warmUp = warmUp }
 
   /// Every model that is wanted, whatever its state, by name and version.
   public func installed() -> [InstalledModel] { models.filter { !$0.isRetired } }

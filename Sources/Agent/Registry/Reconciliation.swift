@@ -114,6 +114,8 @@ extension ModelRegistry {
     }
 
     try await vouch(for: manifest)
+    // Requests go to the version before until the new one's engine runs.
+    if manifest.kind == .model { await warmUp?(model, self) }
     progress?(SyncProgress(.activate, model: manifest.label, done: 1, total: 1))
     let mended = before?.state == .corrupt
     var record = fields(of: model, event: mended ? "mended" : "activated")

@@ -33,4 +33,38 @@ extension ModelRegistry {
     }
     return files
   }
+
+  /// What a model's engine is given to open: its file, the adapters that belong to it and the draft model that is
+  /// configured, each verified. Throws what stands against the model itself.
+  func engineFiles(
+    _ model: EngineModel, _ kind: EngineKind, _ settings: ModelSettings
+  ) async throws -> EngineFiles {
+    var files = EngineFiles(model: try await verifiedFile(model.label, sha256: model.sha256))
+    guard kind == .generate else { return files }
+    files.adapters = await adapters(of: model.sha256)
+    if case .draft(let name)? = settings.speculative {
+      do {
+        let draft = try answering(name)
+        if draft.manifest.sha256 == model.sha256 {
+          files.draftProblem = "it is the model itself"
+        } else {
+          files.draft = try await open(draft)
+        }
+      } catch { files.draftProblem = "\(error)" }
+      if let problem = files.draftProblem {
+        Log.shared.warning("no draft model", ["model": model.label, "draft": name, "reason": problem])
+      }
+    }
+    return files
+  }
+
+  /// The installed adapter of this name or digest. Throws `RegistryError`, and nil for one that is no adapter of this
+  /// base.
+  func adapter(_ name: String, of base: Digest) throws -> InstalledModel? {
+    let named = models.filter {
+      !$0.isRetired && ($0.name.description == name || $0.manifest.label == name || $0.manifest.sha256.hex == name)
+    }
+    guard !named.isEmpty else { throw RegistryError.unknownModel(name) }
+    return named.filter { $0.state == .active && $0.manifest.base == base }.max { $0.version < $1.version }
+  }
 }

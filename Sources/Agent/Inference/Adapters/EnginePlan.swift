@@ -1,3 +1,4 @@
+import Models
 import Trust
 
 /// How one engine is to be started: every setting resolved, nothing left to a default.
@@ -24,21 +25,17 @@ struct EnginePlan: Sendable, Hashable {
   var speculation = Speculation.none
   /// Further arguments for the engine's program, as they stand.
   var arguments: [String] = []
-  /// What the engine is expected to take, in bytes; 0: not estimated.
-  var estimatedBytes: UInt64 = 0
+  /// Tokens of prompts that are computed in one go: between two such pieces a request can be given up.
+  var batchTokens = EnginePlan.usualBatch
+  /// Copies of a slot's sliding windows to step back to, at most.
+  var checkpoints = 4
+  /// What the engine is expected to take, by its parts.
+  var memory = EngineMemory()
+  /// Why the settings are as they are, a sentence each.
+  var reasons: [String] = []
 
-  /// The largest context that a slot gets without being asked for: more costs memory that small boxes don't have.
-  static let defaultContext = 4096
-}
+  /// What is set aside for the engine, in bytes; 0: not estimated.
+  var estimatedBytes: UInt64 { memory.most }
 
-extension EnginePlan {
-  /// What the configuration says for every model.
-  init(_ model: EngineModel, _ configuration: AgentConfiguration.Engine) {
-    let trained = model.contextLength > 0 ? model.contextLength : EnginePlan.defaultContext
-    self.init(
-      contextTokens: configuration.contextTokens > 0
-        ? configuration.contextTokens : min(trained, EnginePlan.defaultContext),
-      slots: configuration.slots, threads: configuration.threads, promptCacheMiB: configuration.promptCacheMiB,
-      arguments: configuration.arguments)
-  }
+  static let usualBatch = 128
 }

@@ -11,7 +11,7 @@ struct LlamaServerAdapter: EngineAdapter {
   let listening = EngineListening.unixSocket
   let readinessPath = "/health"
   /// It obeys end-of-file at once.
-  let stopSchedule: [(signal: Int32, wait: Duration)] = [(0, .milliseconds(400)), (SIGTERM, .seconds(2))]
+  let stopSchedule: [(signal: Int32, wait: Duration)] = [(0, .milliseconds(400)), (SIGTERM, .milliseconds(1200))]
   let remedy = "install llama-server there or set engine.path"
 
   func command(_ model: EngineModel, _ kind: EngineKind, _ plan: EnginePlan, at place: EnginePlace) -> EngineCommand {
@@ -31,7 +31,9 @@ struct LlamaServerAdapter: EngineAdapter {
       environment["LLAMA_API_KEY"] = secret
     }
     switch kind {
-    case .generate: list += ["--jinja"]
+    case .generate:
+      let batch = String(plan.batchTokens)
+      list += ["--jinja", "--batch-size", batch, "--ubatch-size", batch, "--ctx-checkpoints", String(plan.checkpoints)]
     case .embed: list += ["--embeddings", "--pooling", "mean"]
     }
     // Each adapter starts with the scale 0: it changes nothing until it is asked for.
