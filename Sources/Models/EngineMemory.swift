@@ -113,7 +113,7 @@ extension EngineMemory {
     compute = EngineMemory.bytes(max(block, head) + masks)
     outputs = EngineMemory.bytes(outputRows * 4 * (vocabulary + (load.isEmbedding ? shape.embedding : 0)))
     if !load.isEmbedding {
-      checkpoints = EngineMemory.bytes(slots * Double(load.checkpoints) * windowCells * perWindow)
+      checkpoints = EngineMemory.bytes(slots * Double(load.checkpoints) * min(shape.window ?? 0, cells) * perWindow)
       promptCache = load.promptCacheBytes
     }
     overhead = EngineMemory.bytes(EngineMemory.program + vocabulary * EngineMemory.word)
@@ -175,8 +175,8 @@ struct AttentionShape {
       guard let listed else { return single }
       return layer < listed.count ? Double(listed[layer]) : headCount
     }
-    keyLength = header.number("attention.key_length").map(Double.init) ?? embedding / headCount
-    valueLength = header.number("attention.value_length").map(Double.init) ?? embedding / headCount
+    keyLength = header.number("attention.key_length").map { Double($0) } ?? embedding / headCount
+    valueLength = header.number("attention.value_length").map { Double($0) } ?? embedding / headCount
     isWindowed = Array(repeating: false, count: layers)
     let period = header.number("attention.sliding_window_pattern").map { Int(clamping: $0) }
     let pattern = header.numbers("attention.sliding_window_pattern")

@@ -29,11 +29,20 @@ let modelNoun = Noun(
             "verifies the files in the folder smollm2"),
         ]),
       ModelSign.spec,
+      CommandSpec(
+        "plan", "show what a model's engine is started with, what memory it takes, and why",
+        discussion: """
+          Threads, context, slots and remembered prompts are chosen to fit the box unless agent.json5 says otherwise \
+          (engine, models). The estimate counts what the engine may take at most; it is set aside before it is started, \
+          within engine.memoryMiB.
+          """,
+        arguments: [ArgumentSpec("MODEL", "the model's name; without it all", .optional, completion: .names("models"))]),
       CommandSpec("load", "start a model's engine before anybody asks", arguments: [modelArgument]),
       CommandSpec("unload", "stop a model's engine; the next question starts it again", arguments: [modelArgument]),
     ] + StoreCommands.specs),
   [
-    "list": modelList, "show": modelShow, "verify": modelVerify, "sign": ModelSign.run, "load": modelLoad,
+    "list": modelList, "show": modelShow, "verify": modelVerify, "sign": ModelSign.run, "plan": modelPlan,
+    "load": modelLoad,
     "unload": modelUnload, "pin": StoreCommands.pin, "unpin": StoreCommands.unpin, "gc": StoreCommands.collect,
     "scrub": StoreCommands.scrub,
   ])
@@ -103,6 +112,41 @@ private let modelVerify: Runner = { invocation in
       "\(name): the weights do NOT match their signed digest", hint: "skerry sync fetches the damaged part again",
       status: .data)
   }
+}
+
+private let modelPlan: Runner = { invocation in
+  let name = invocation.command.optionalArgument("MODEL")
+  let answer = try await invocation.agent.json("GET", name.map { path("/skerry/v1/plan", $0) } ?? "/skerry/v1/plan")
+  invocation.answer(answer) { planText(answer, isDetailed: name != nil) }
+}
+
+func planText(_ answer: JSONValue, isDetailed: Bool) -> String {
+  func size(_ value: JSONValue?) -> String { Readable.bytes(UInt64(max(0, value?.integer ?? 0))) }
+  let box = answer["box"] ?? .null
+  var text = facts([
+    ("cores", box.text("cores")),
+    ("for engines", "\(size(box["budgetBytes"])), of which \(size(box["setAsideBytes"])) are set aside now"),
+  ])
+  let models = answer.list("models")
+  guard !models.isEmpty else { return text + "no models here yet; skerry sync fetches those of the hub\n" }
+  var table = Table(
+    "model", "context", "slots", "threads", "weights", "cache", "other", "prompts", "at most", "fits",
+    right: ["context", "slots", "threads", "weights", "cache", "other", "prompts", "at most"])
+  for model in models {
+    let memory = model["memory"] ?? .null
+    let other = ["repacked", "compute", "outputs", "checkpoints", "overhead"].reduce(Int64(0)) {
+      $0 + (memory[$1]?.integer ?? 0)
+    }
+    table.add(
+      "\(model.text("name")):\(model.text("version"))", model.text("contextTokens"), model.text("slots"),
+      model.text("threads"), size(memory["weights"]), size(memory["cache"]), size(.integer(other)),
+      size(memory["promptCache"]), size(memory["most"]), model["fits"]?.bool == true ? "yes" : "NO")
+  }
+  text += "\n" + table.render()
+  if isDetailed, let model = models.first {
+    text += "\n" + model.strings("reasons").map { $0 + "\n" }.joined()
+  }
+  return text
 }
 
 private let modelLoad: Runner = { invocation in

@@ -93,7 +93,13 @@ func transferText(_ transfer: JSONValue) -> String? {
 private func engineText(_ engine: JSONValue) -> String {
   let loaded = engine["loadedSeconds"]?.number.map { ", for \(Readable.seconds(Int64($0)))" } ?? ""
   let pid = engine["pid"]?.integer.map { ", process \($0)" } ?? ""
-  return "\(engine.text("model")): \(engine.text("state"))\(pid)\(loaded)"
+  let memory =
+    engine["plan"]?["memory"]?["most"]?.integer.map { ", at most \(Readable.bytes(UInt64(max(0, $0))))" } ?? ""
+  var text = "\(engine.text("model")): \(engine.text("state"))\(pid)\(pid.isEmpty ? "" : loaded)\(memory)"
+  let failures = engine["failures"]?.integer ?? 0
+  if failures > 0 { text += ", failed \(failures) times in a row: \(engine.text("lastWords"))" }
+  if let file = engine["lastWordsFile"]?.string { text += "\n  what it wrote before it ended: \(file)" }
+  return text
 }
 
 private func sandboxText(_ sandbox: JSONValue) -> String? {

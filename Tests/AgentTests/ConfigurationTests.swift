@@ -63,7 +63,7 @@ import Trust
     (
       "{enigne: {}}",
       "agent.json5: enigne: unknown key; allowed: name, stateDirectory, runtimeDirectory, policyDirectory, listen, "
-        + "engine, sync, store, log, limits, site, bundle"
+        + "engine, sync, store, log, limits, site, bundle, models"
     ),
     (
       "{site: {listen: 7}}",
@@ -148,7 +148,7 @@ import Trust
     #expect(before.waitingForStart(in: after) == [])
     after.log.level = .debug
     #expect(before.waitingForStart(in: after) == [])
-    after.engine.slots += 1
+    after.engine.slots = 7
     after.listen.tcp = nil
     #expect(before.waitingForStart(in: after) == ["engine.slots", "listen.tcp"])
   }

@@ -47,7 +47,7 @@ enum RealEngine {
       launcher: EngineLauncher(
         program: program, configuration: configuration, socketDirectory: scratch.path + "/engines", sandbox: sandbox,
         isReady: { isReadyAtOnce ? true : await EngineHealth.isReady($0) }),
-      locate: { [scratch] _ in
+      locate: { [scratch] _, _ in
         let file = path.isEmpty ? scratch.path + "/weights" : path
         if path.isEmpty { try DurableFile.replace(file, with: Array("weights".utf8)) }
         return EngineFiles(model: try VerifiedFile(file, is: FileDigest.of(file)))
@@ -70,7 +70,7 @@ enum RealEngine {
     let error = await failure { _ = try await service.acquire(model) }
     #expect(error == .notStarted(model: "smol:1", lastWords: "no such tensor: blk.0"))
     // At once again: it rests, and says for how long.
-    guard case .resting(_, let seconds, let words) = await failure({ _ = try await service.acquire(model) }) else {
+    guard case .resting(_, let seconds, let words, 1) = await failure({ _ = try await service.acquire(model) }) else {
       Issue.record("it did not rest")
       return
     }

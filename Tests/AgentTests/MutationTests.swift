@@ -79,7 +79,7 @@ import Trust
         launcher: EngineLauncher(
           program: engine, configuration: configuration, socketDirectory: pristine.path + "/sockets",
           sandbox: SandboxState(mode: .off, isActive: false, reason: nil), isReady: { _ in true }),
-        locate: { model in
+        locate: { model, _ in
           let file = try await registry.verifiedFile(model.label, sha256: model.sha256)
           between()
           return EngineFiles(model: file)
@@ -233,7 +233,7 @@ import Trust
           program: program, configuration: configuration, socketDirectory: scratch.path + "/sockets",
           sandbox: await SandboxState.find(round % 2 == 0 ? .preferred : .off),
           isReady: { await EngineHealth.isReady($0) }),
-        locate: { _ in
+        locate: { _, _ in
           let file = try VerifiedFile(blob, is: digest)
           if round < 2 { try DurableFile.replace(blob, with: Array("foreign".utf8)) }
           return EngineFiles(model: file)

@@ -10,6 +10,7 @@ struct EngineSchedule: Sendable {
   let load: @Sendable (EngineModel) async throws -> Void
   let reload: @Sendable (EngineModel) async -> Void
   let now: @Sendable () -> Int64
+  var pause = Duration.seconds(5)
 
   private var isNeeded: Bool {
     planner.configuration.reloadMinute != nil
@@ -28,7 +29,7 @@ struct EngineSchedule: Sendable {
           Log.shared.error("not loaded at the start", ["model": model.label, "reason": "\(error)"])
         }
       }
-      do { try await Task.sleep(for: .seconds(5)) } catch { return }
+      do { try await Task.sleep(for: pause) } catch { return }
       let minute = LocalTime(unix: now()).minuteOfDay
       for model in await models() {
         guard let due = planner.reloadMinute(for: model.name), EngineSchedule.passed(due, from: last, to: minute)

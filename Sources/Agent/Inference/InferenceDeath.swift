@@ -1,4 +1,5 @@
 import Fleet
+import Glibc
 import Host
 import Storage
 import Trust

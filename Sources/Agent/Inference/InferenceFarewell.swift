@@ -28,7 +28,7 @@ extension InferenceService {
       case .unloaded: if !wanted.contains(key.sha256) { entries[key] = nil }
       case .starting: break
       case .ready(let engine):
-        if engine.files.all.allSatisfy({ wanted.contains($0.digest) }) { continue }
+        if wanted.contains(key.sha256), engine.files.all.allSatisfy({ wanted.contains($0.digest) }) { continue }
         entries[key]?.isRetired = true
         _ = retire(key, engine, reason: "replaced", drain: .seconds(launcher.configuration.drainSeconds))
       }

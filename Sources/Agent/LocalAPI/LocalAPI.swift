@@ -32,6 +32,7 @@ struct LocalAPI: Sendable {
     addOllama(to: &router)
     addStatus(to: &router)
     addModels(to: &router)
+    addPlans(to: &router)
     addStore(to: &router)
     addRoles(to: &router)
     addAudit(to: &router)

@@ -117,6 +117,8 @@ extension LocalAPI {
       "estimatedBytes": status.plan.map { .integer(Int64(clamping: $0.estimatedBytes)) } ?? .null,
       "expiresInSeconds": status.expiresInSeconds.map { .integer(Int64($0)) } ?? .null,
       "lastWords": status.lastWords.map(JSONValue.string) ?? .null,
+      "lastWordsFile": status.lastWordsFile.map(JSONValue.string) ?? .null,
+      "failures": .integer(Int64(status.failures)), "plan": status.plan.map(LocalAPI.plan) ?? .null,
     ]
   }
 
