@@ -126,7 +126,7 @@ public final class Agent: Sendable {
     let desk = InferenceDesk(
       access: access, registry: registry, variants: variants, inference: inference, client: engineClient,
       digester: try PromptDigester(keysDirectory: state + "/keys"), audit: audit, counters: counters, gate: gate,
-      slots: { EnginePlan($0, configuration.engine).slots }, clock: clock, patience: configuration.limits.requestSeconds
+      slots: { inference.slots($0) }, clock: clock, patience: configuration.limits.requestSeconds
     )
     let api = LocalAPI(
       configuration: configuration, name: name, access: access, registry: registry, variants: variants,

@@ -51,6 +51,7 @@ public struct EngineSizing: Sendable, Hashable {
   /// Below this a chat is no use.
   public static let leastContext = 1024
   static let usualPromptCacheMiB = 256
+  public static func usualSlots(cores: Int) -> Int { cores < 4 ? 2 : 4 }
 
   /// Chooses. What was wished stays as it was wished; of the rest, remembered prompts give way first, then slots, then
   /// context. The result may still be larger than the budget: whether it is admitted is another question.
@@ -63,7 +64,7 @@ public struct EngineSizing: Sendable, Hashable {
     reasons.append(
       wishes.threads != nil
         ? "threads \(threads): as configured" : "threads \(threads): one for each core that may be used")
-    slots = wishes.slots ?? (cores < 4 ? 2 : 4)
+    slots = wishes.slots ?? EngineSizing.usualSlots(cores: cores)
     let slotReason =
       wishes.slots != nil
       ? "as configured"

@@ -30,6 +30,11 @@ struct EnginePlanner: Sendable {
   /// The minute of the day at which the model's engine is started anew; nil: never.
   func reloadMinute(for name: String) -> Int? { settings(for: name).reloadMinute ?? configuration.reloadMinute }
 
+  /// Slots where nothing but the name is known: memory may allow fewer.
+  func usualSlots(for name: String) -> Int {
+    settings(for: name).slots ?? configuration.slots ?? EngineSizing.usualSlots(cores: box.cores)
+  }
+
   /// The plan for a model's engine. Without a header (a file that is no GGUF, which its engine will refuse) it rests on
   /// the file's length.
   func plan(

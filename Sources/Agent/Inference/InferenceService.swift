@@ -2,6 +2,7 @@ import Fleet
 import Host
 import Models
 import Storage
+import Synchronization
 import Trust
 
 /// How an engine is doing, for people.
@@ -72,6 +73,8 @@ actor InferenceService {
   var leaving: [ObjectIdentifier: Leaving] = [:]
   /// What somebody said of how long a model stays.
   var stays: [Digest: Stay] = [:]
+  /// How many requests the engine of a file answers at a time, by its last plan.
+  private let knownSlots = Mutex<[Digest: Int]>([:])
   var isStopping = false
   var housekeeping: Task<Void, Never>?
   var watch: Task<Void, Never>?
@@ -149,6 +152,7 @@ actor InferenceService {
       let files: EngineFiles
       if let given { files = given } else { files = try await locate(model, key.kind) }
       let plan = await plan(model, key.kind, files)
+      knownSlots.withLock { $0[model.sha256] = plan.slots }
       try await admit(key, plan, mayEvict: given == nil)
       try await audit("model", "system", InferenceService.fields(model, key.kind, "load"))
       let engine = try await start(model, key.kind, plan, files)
@@ -229,6 +233,11 @@ actor InferenceService {
 // MARK: what is asked of it
 
 extension InferenceService {
+  /// How many requests the model's engine answers at a time; before its first start what is to be expected.
+  nonisolated func slots(_ model: EngineModel) -> Int {
+    knownSlots.withLock { $0[model.sha256] } ?? planner.usualSlots(for: model.name)
+  }
+
   /// Whether an engine has this file open.
   func isInUse(_ sha256: Digest) -> Bool {
     EngineKind.allCases.contains { kind in
