@@ -281,16 +281,3 @@ public final class Agent: Sendable {
     return answer?.status == 200
   }
 }
-
-extension SandboxState {
-  /// Tries out whether a sandbox can be had, where one is wanted.
-  static func find(_ mode: AgentConfiguration.SandboxMode) async -> SandboxState {
-    guard mode != .off else { return SandboxState(mode: mode, isActive: false, reason: "switched off") }
-    switch await Sandbox.probe() {
-    case .available: return SandboxState(mode: mode, isActive: true, reason: nil)
-    case .unavailable(let reason):
-      Log.shared.warning("no sandbox for engines", ["reason": reason, "mode": mode.rawValue])
-      return SandboxState(mode: mode, isActive: false, reason: reason)
-    }
-  }
-}

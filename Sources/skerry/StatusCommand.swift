@@ -105,7 +105,9 @@ private func engineText(_ engine: JSONValue) -> String {
 private func sandboxText(_ sandbox: JSONValue) -> String? {
   guard sandbox.object != nil else { return sandbox.string }
   let reason = sandbox.text("reason")
-  return "\(sandbox.text("mode")): \(sandbox.text("state"))" + (reason.isEmpty ? "" : " (\(reason))")
+  let held = (sandbox["inForce"]?.object ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.string ?? "")" }
+  let more = reason.isEmpty ? held.joined(separator: ", ") : reason
+  return "\(sandbox.text("mode")): \(sandbox.text("state"))" + (more.isEmpty ? "" : " (\(more))")
 }
 
 private func listText(_ values: [JSONValue], _ line: (JSONValue) -> String) -> String {

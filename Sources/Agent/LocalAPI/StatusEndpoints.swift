@@ -3,17 +3,6 @@ import Host
 import Trust
 import Web
 
-/// Whether engines run in a sandbox here, found out once at the start.
-struct SandboxState: Sendable, Hashable {
-  let mode: AgentConfiguration.SandboxMode
-  let isActive: Bool
-  /// Why not.
-  let reason: String?
-
-  /// `active`, `off` or `unavailable`.
-  var state: String { isActive ? "active" : mode == .off ? "off" : "unavailable" }
-}
-
 extension LocalAPI {
   func addStatus(to router: inout Router) {
     // For whoever watches whether the agent answers at all: says nothing about the box and needs no role.
@@ -56,6 +45,7 @@ extension LocalAPI {
       "sandbox": [
         "mode": .string(sandbox.mode.rawValue), "state": .string(sandbox.state),
         "reason": sandbox.reason.map(JSONValue.string) ?? .null,
+        "inForce": .object(sandbox.inForce.mapValues { .string($0) }),
       ],
       "uptimeSeconds": .integer((Clock.monotonic() - startedAt).components.seconds),
       "models": .array(
