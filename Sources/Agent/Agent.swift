@@ -21,6 +21,7 @@ public final class Agent: Sendable {
   private let inference: InferenceService
   private let sync: SyncService
   private let clock: TrustedClock
+  private let usage: UsageLedger
   private let keeper: ClockKeeper
   private let site: SiteService
   private let server: HTTPServer
@@ -46,12 +47,15 @@ public final class Agent: Sendable {
     let database = try Database(path: state + "/agent.sqlite", migrations: AgentDatabase.migrations)
     let identity = try DeviceIdentity.open(directory: state + "/keys")
     let log = try AuditLog(directory: state + "/audit", key: identity.key, origin: identity.auditOrigin)
+    let clock = TrustedClock(path: state + "/time.json")
     let counters = APICounters()
+    let usage = try await UsageLedger(
+      database: database, log: log, keepDays: configuration.limits.usageDays, now: clock.now)
     let audit: AuditWriter = { kind, actor, fields in
       try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
       counters.recorded(kind, fields)
+      if kind == "inference" { usage.kick() }
     }
-    let clock = TrustedClock(path: state + "/time.json")
     let access = try await AccessControl(
       policyFile: configuration.policyDirectory + "/roles.json5", database: database, now: clock.now, audit: audit)
 
@@ -117,11 +121,8 @@ public final class Agent: Sendable {
       access: access,
       settings: FairGate.Settings(
         queue: configuration.limits.queue, managementPerMinute: configuration.limits.managementPerMinute),
-      denials: access.repetitions, counters: counters
-    ) {
-      let now = Clock.monotonic() / .seconds(1)
-      return Limiter.Now(seconds: now, lasting: now)
-    }
+      denials: access.repetitions, counters: counters, time: usage.reading)
+    await gate.restore(from: usage)
     let variants = try await VariantStore(database: database, audit: audit, now: clock.now)
     let desk = InferenceDesk(
       access: access, registry: registry, variants: variants, inference: inference, client: engineClient,
@@ -132,7 +133,7 @@ public final class Agent: Sendable {
       configuration: configuration, name: name, access: access, registry: registry, variants: variants,
       headers: ModelHeaders(store: registry.store), inference: inference,
       scrubber: scrubber, sync: sync, site: site, bundles: bundles, reporter: reporter, log: log, desk: desk,
-      counters: counters, identity: identity, sandbox: sandbox,
+      counters: counters, usageLedger: usage, identity: identity, sandbox: sandbox,
       startedAt: startedAt, clock: clock)
     let schedule = EngineSchedule(
       planner: planner,
@@ -152,6 +153,7 @@ public final class Agent: Sendable {
     self.inference = inference
     self.sync = sync
     self.clock = clock
+    self.usage = usage
     self.keeper = keeper
     self.site = site
     clients = [hubClient, engineClient]
@@ -264,6 +266,7 @@ public final class Agent: Sendable {
     }
     await access.repetitions.flush()
     _ = try? await log.append(AuditEvent(kind: "stop", actor: "system"))
+    await usage.close()
     log.close()
     database.close()
     letGo()
