@@ -21,13 +21,14 @@ public final class Agent: Sendable {
   private let inference: InferenceService
   private let sync: SyncService
   private let clock: TrustedClock
-  private let usage: UsageLedger
   private let keeper: ClockKeeper
   private let site: SiteService
   private let server: HTTPServer
   private let clients: [HTTPClient]
   private let letGo: @Sendable () -> Void
   private let tasks = Mutex<[Task<Void, Never>]>([])
+  /// The local API's routes, for the check that the document has them all.
+  let routes: [(method: String, pattern: String)]
 
   /// Where the agent listens on TCP; nil where it doesn't.
   public var tcpPort: Int? { server.boundPorts.first { $0 > 0 } }
@@ -47,15 +48,12 @@ public final class Agent: Sendable {
     let database = try Database(path: state + "/agent.sqlite", migrations: AgentDatabase.migrations)
     let identity = try DeviceIdentity.open(directory: state + "/keys")
     let log = try AuditLog(directory: state + "/audit", key: identity.key, origin: identity.auditOrigin)
-    let clock = TrustedClock(path: state + "/time.json")
     let counters = APICounters()
-    let usage = try await UsageLedger(
-      database: database, log: log, keepDays: configuration.limits.usageDays, now: clock.now)
     let audit: AuditWriter = { kind, actor, fields in
       try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
       counters.recorded(kind, fields)
-      if kind == "inference" { usage.kick() }
     }
+    let clock = TrustedClock(path: state + "/time.json")
     let access = try await AccessControl(
       policyFile: configuration.policyDirectory + "/roles.json5", database: database, now: clock.now, audit: audit)
 
@@ -121,8 +119,11 @@ public final class Agent: Sendable {
       access: access,
       settings: FairGate.Settings(
         queue: configuration.limits.queue, managementPerMinute: configuration.limits.managementPerMinute),
-      denials: access.repetitions, counters: counters, time: usage.reading)
-    await gate.restore(from: usage)
+      denials: access.repetitions, counters: counters
+    ) {
+      let now = Clock.monotonic() / .seconds(1)
+      return Limiter.Now(seconds: now, lasting: now)
+    }
     let variants = try await VariantStore(database: database, audit: audit, now: clock.now)
     let desk = InferenceDesk(
       access: access, registry: registry, variants: variants, inference: inference, client: engineClient,
@@ -133,7 +134,7 @@ public final class Agent: Sendable {
       configuration: configuration, name: name, access: access, registry: registry, variants: variants,
       headers: ModelHeaders(store: registry.store), inference: inference,
       scrubber: scrubber, sync: sync, site: site, bundles: bundles, reporter: reporter, log: log, desk: desk,
-      counters: counters, usageLedger: usage, identity: identity, sandbox: sandbox,
+      counters: counters, identity: identity, sandbox: sandbox,
       startedAt: startedAt, clock: clock)
     let schedule = EngineSchedule(
       planner: planner,
@@ -143,6 +144,7 @@ public final class Agent: Sendable {
       load: { _ = try await desk.load($0) }, reload: { await inference.reload($0.sha256) }, now: clock.now)
     server = HTTPServer(Agent.serverConfiguration(configuration), handler: api.handler())
 
+    routes = api.router().all
     self.source = source
     self.configuration = configuration
     self.database = database
@@ -153,7 +155,6 @@ public final class Agent: Sendable {
     self.inference = inference
     self.sync = sync
     self.clock = clock
-    self.usage = usage
     self.keeper = keeper
     self.site = site
     clients = [hubClient, engineClient]
@@ -266,7 +267,6 @@ public final class Agent: Sendable {
     }
     await access.repetitions.flush()
     _ = try? await log.append(AuditEvent(kind: "stop", actor: "system"))
-    await usage.close()
     log.close()
     database.close()
     letGo()
@@ -282,5 +282,18 @@ public final class Agent: Sendable {
     let answer = try? await client.send(request)
     await client.close()
     return answer?.status == 200
+  }
+}
+
+extension SandboxState {
+  /// Tries out whether a sandbox can be had, where one is wanted.
+  static func find(_ mode: AgentConfiguration.SandboxMode) async -> SandboxState {
+    guard mode != .off else { return SandboxState(mode: mode, isActive: false, reason: "switched off") }
+    switch await Sandbox.probe() {
+    case .available: return SandboxState(mode: mode, isActive: true, reason: nil)
+    case .unavailable(let reason):
+      Log.shared.warning("no sandbox for engines", ["reason": reason, "mode": mode.rawValue])
+      return SandboxState(mode: mode, isActive: false, reason: reason)
+    }
   }
 }

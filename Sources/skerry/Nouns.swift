@@ -59,5 +59,6 @@ let program: CommandTable = CommandTable(
   ],
   nouns: [
     statusNoun, enrollNoun, syncNoun, siteNoun, modelNoun, runNoun, benchNoun, roleNoun, tokenNoun, auditNoun,
-    usageNoun, reportNoun, repoNoun, bundleNoun, hubNoun, completionNoun, manNoun,
+    reportNoun,
+    repoNoun, bundleNoun, hubNoun, completionNoun, manNoun,
   ])

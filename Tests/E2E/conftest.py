@@ -64,3 +64,16 @@ def box(programs, hub, tmp_path_factory):
     finally:
         print(box.daemon.tail(40))
         box.daemon.kill()
+
+
+@pytest.fixture(scope="session")
+def two_models(programs, tmp_path_factory):
+    """A box with SmolLM2 and Gemma 3, made once for all matrices of clients: a hub takes its time over 350 MB."""
+    from two_models import serving
+    hub, box = serving(programs, tmp_path_factory.mktemp("two"))
+    try:
+        yield box
+    finally:
+        print(box.daemon.tail(40))
+        box.daemon.kill()
+        hub.daemon.kill()

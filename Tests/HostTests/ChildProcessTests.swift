@@ -123,3 +123,95 @@ import Testing
     #expect(statuses == Set((0..<24).map { .exited($0) }))
   }
 }
+
+@Suite struct SandboxTests {
+  let scratch = Scratch()
+
+  @Test func aMissingProgramIsTold() async {
+    guard case .unavailable(let reason) = await Sandbox.probe("/nonexistent/bwrap") else {
+      Issue.record("available")
+      return
+    }
+    #expect(reason.contains("install"))
+  }
+
+  @Test func aProgramThatFailsIsQuoted() async {
+    run(
+      "/bin/sh", "-c",
+      "printf '#!/bin/sh\\necho no namespaces here >&2\\nexit 1\\n' > \(scratch.file("b")); chmod +x \(scratch.file("b"))"
+    )
+    #expect(await Sandbox.probe(scratch.file("b")) == .unavailable(reason: "no namespaces here"))
+  }
+
+  @Test func insideThereIsLittleToSee() async throws {
+    // Where namespaces are forbidden, there is no sandbox to look into.
+    guard case .available = await Sandbox.probe() else { return }
+    run("/bin/mkdir", scratch.file("sockets"))
+    run("/bin/sh", "-c", "echo weights > \(scratch.file("model")); echo secret > \(scratch.file("secret"))")
+    let script = """
+      cat \(scratch.file("model")) >&2
+      cat \(scratch.file("secret")) >&2 2>/dev/null && echo LEAK >&2
+      (echo x > \(scratch.file("model"))) 2>/dev/null && echo LEAK >&2
+      (echo x > /usr/x) 2>/dev/null && echo LEAK >&2
+      echo done > \(scratch.file("sockets/s"))
+      ls /sys/class/net /etc/passwd /root /home 2>/dev/null >&2
+      [ "$(wc -l < /proc/net/dev)" = 3 ] || echo NETWORK >&2
+      echo "$A $HOME" >&2
+      """
+    let (path, arguments) = Sandbox().arguments(
+      engine: "/bin/sh", engineDirectory: "/usr/bin", readOnly: [scratch.file("model")],
+      writable: scratch.file("sockets"), environment: ["A": "1"], engineArguments: ["-c", script])
+    let child = try await ChildProcess.spawn(path, arguments, environment: ["HOME": "/root"])
+    let status = await child.wait()
+    #expect(status == .exited(0))
+    #expect(child.stderrTail == "weights\n1 \n")
+    #expect(text(scratch.file("sockets/s")) == "done\n")
+  }
+
+  @Test func bindsTheFileBehindADescriptor() async throws {
+    guard case .available = await Sandbox.probe() else { return }
+    run("/bin/sh", "-c", "echo verified > \(scratch.file("model"))")
+    let descriptor = open(scratch.file("model"), O_RDONLY | O_CLOEXEC)
+    defer { close(descriptor) }
+    func inside() async throws -> (Host.ExitStatus, String) {
+      let script =
+        "cat /models/m >&2; (echo x > /models/m) 2>/dev/null && echo LEAK >&2; true"
+      let (path, arguments) = Sandbox().arguments(
+        engine: "/bin/sh", engineDirectory: "/usr/bin", files: [(3, "/models/m")], writable: scratch.path,
+        engineArguments: ["-c", script])
+      let child = try await ChildProcess.spawn(path, arguments, passing: [descriptor])
+      return (await child.wait(), child.stderrTail)
+    }
+    var (status, said) = try await inside()
+    #expect(status == .exited(0) && said == "verified\n")
+    // Another file under the name: bubblewrap refuses to bind what is not behind the descriptor.
+    run(
+      "/bin/sh", "-c", "echo foreign > \(scratch.file("other")); mv \(scratch.file("other")) \(scratch.file("model"))")
+    (status, said) = try await inside()
+    #expect(status != .exited(0) && !said.contains("foreign"), "\(said)")
+  }
+
+  @Test func passesDescriptorsOnAndNoOthers() async throws {
+    run("/bin/sh", "-c", "echo one > \(scratch.file("one")); echo two > \(scratch.file("two"))")
+    let numbers = ["one", "two"].map { open(scratch.file($0), O_RDONLY | O_CLOEXEC) }
+    defer { for number in numbers { close(number) } }
+    let child = try await ChildProcess.spawn(
+      "/bin/sh", ["-c", "cat <&3 >&2; cat /proc/self/fd/4 >&2; [ -e /proc/self/fd/5 ] && echo MORE >&2; true"],
+      passing: numbers)
+    #expect(await child.wait() == .exited(0))
+    #expect(child.stderrTail == "one\ntwo\n")
+  }
+
+  @Test func stoppingItTakesTheInsideDown() async throws {
+    guard case .available = await Sandbox.probe() else { return }
+    let mark = "3\(getpid())"
+    let (path, arguments) = Sandbox().arguments(
+      engine: "/usr/bin/sleep", engineDirectory: "/usr/bin", readOnly: [], writable: scratch.path,
+      engineArguments: [mark])
+    let child = try await ChildProcess.spawn(path, arguments)
+    let running = { run("/usr/bin/pgrep", "-f", "^/usr/bin/sleep \(mark)$") }
+    #expect(await eventually { running() })
+    await child.stop(schedule: [(SIGTERM, .seconds(2))])
+    #expect(!running())
+  }
+}

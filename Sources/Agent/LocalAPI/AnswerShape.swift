@@ -12,34 +12,66 @@ struct AnswerShape: Sendable, Hashable {
   /// How long a vector was asked for.
   var dimensions: Int?
 
+  /// The model writes calls of tools as JSON text, which is to become calls.
+  var writesCalls = false
+
   /// Whether each chunk has to be looked into.
-  var isMended: Bool { topLogprobs != nil || hasLegacyLogprobs }
+  var isMended: Bool { topLogprobs != nil || hasLegacyLogprobs || writesCalls }
 }
 
-extension AnswerShape {
-  /// A chunk with its log probabilities as they were asked for. `offsets` is the length of each choice's text so far.
-  func mended(_ chunk: JSONValue, _ offsets: inout [Int64: Int]) -> JSONValue {
-    guard isMended, var members = chunk.object, let choices = chunk["choices"]?.array else { return chunk }
-    members["choices"] = .array(
-      choices.map { choice in
-        guard var changed = choice.object else { return choice }
-        let index = choice["index"]?.integer ?? 0
-        if let content = choice["logprobs"]?["content"]?.array {
-          let trimmed = content.map(trimmed)
-          changed["logprobs"] =
-            hasLegacyLogprobs
-            ? AnswerShape.legacy(trimmed, from: offsets[index] ?? 0) : ["content": .array(trimmed), "refusal": .null]
-        }
-        if hasLegacyLogprobs {
-          offsets[index, default: 0] += choice["text"]?.string?.unicodeScalars.count ?? 0
-        }
-        return .object(changed)
-      })
+/// Turns an engine's chunks into the ones that were asked for.
+struct AnswerMender: Sendable {
+  private let shape: AnswerShape
+  /// The length of each choice's text so far.
+  private var offsets: [Int64: Int] = [:]
+  private var readers: [Int64: ToolCallReader] = [:]
+
+  init(_ shape: AnswerShape) { self.shape = shape }
+
+  /// The events with what they carry mended; as they are where nothing has to be.
+  mutating func mend(_ events: [EngineEvent]) -> [EngineEvent] {
+    guard shape.isMended else { return events }
+    return events.map { event in
+      switch event.kind {
+      case .done, .failure, .ping, .empty, .usage(isBare: true): return event
+      case .piece, .usage(isBare: false):
+        guard let chunk = event.chunk else { return event }
+        return EngineEvent(kind: event.kind, bytes: EngineEvent.bytes(mended(chunk)))
+      }
+    }
+  }
+
+  private mutating func mended(_ chunk: JSONValue) -> JSONValue {
+    guard var members = chunk.object, let choices = chunk["choices"]?.array else { return chunk }
+    var made: [JSONValue] = []
+    for choice in choices { made.append(mended(choice: choice)) }
+    members["choices"] = .array(made)
     return .object(members)
   }
 
+  private mutating func mended(choice: JSONValue) -> JSONValue {
+    guard var changed = choice.object else { return choice }
+    let index = choice["index"]?.integer ?? 0
+    if let content = choice["logprobs"]?["content"]?.array {
+      let trimmed = content.map(trimmed)
+      changed["logprobs"] =
+        shape.hasLegacyLogprobs
+        ? AnswerMender.legacy(trimmed, from: offsets[index] ?? 0) : ["content": .array(trimmed), "refusal": .null]
+    }
+    if shape.hasLegacyLogprobs {
+      offsets[index, default: 0] += choice["text"]?.string?.unicodeScalars.count ?? 0
+    }
+    if shape.writesCalls, (0..<4096).contains(index) {
+      var reader = readers[index] ?? ToolCallReader()
+      changed["delta"] = reader.read(choice["delta"] ?? [:])
+      if choice["finish_reason"] == "stop", reader.hasCalled { changed["finish_reason"] = "tool_calls" }
+      readers[index] = reader
+    }
+    return .object(changed)
+  }
+
   private func trimmed(_ token: JSONValue) -> JSONValue {
-    guard let topLogprobs, var members = token.object else { return token }
+    guard let topLogprobs = shape.topLogprobs, var members = token.object else { return token }
     members["top_logprobs"] = .array(Array((token["top_logprobs"]?.array ?? []).prefix(topLogprobs)))
     return .object(members)
   }

@@ -20,6 +20,7 @@ struct InferenceDesk: Sendable {
   let clock: TrustedClock
   /// How many seconds an engine may be silent before it is given up.
   let patience: Int
+  let templates = EngineTemplates()
 
   /// The engine's answer to a request, on its way.
   struct Answer: Sendable {
@@ -115,6 +116,7 @@ struct InferenceDesk: Sendable {
       let turn = record.elapsed
       let lease = try await load(model, kind, with: choices)
       let loading = record.elapsed - turn
+      if request.offersTools, !(await templates.knowTools(lease, client)) { request = try request.writingCalls(.may) }
       let stream = try await open(request, model, lease, adding: lease.engine.numbers(of: choices) ?? [:])
       if !request.endpoint.isStreamed { lease.engine.noteAnswer() }
       // The engine worked meanwhile; the caller gets nothing of it before the decision is on record.
@@ -169,9 +171,10 @@ extension InferenceDesk.Answer {
     var splitter = EngineEventSplitter()
     var isDone = false
     var sum = UsageSum(endpoint, shape)
+    var mender = AnswerMender(shape)
     do {
       for try await bytes in stream {
-        let events = try splitter.push(bytes)
+        let events = mender.mend(try splitter.push(bytes))
         for event in events {
           switch event.kind {
           case .piece:
@@ -201,11 +204,10 @@ extension InferenceDesk.Answer {
   /// The whole answer, for a caller who wants no stream; on record before it is handed out.
   func collect(_ endpoint: InferenceRequest.Endpoint) async throws -> Aggregation {
     var whole = Aggregation(endpoint, shape)
-    var offsets: [Int64: Int] = [:]
     do {
       try await forEachEvent { events in
         for event in events {
-          if let chunk = event.chunk { whole.add(shape.mended(chunk, &offsets), bytes: event.bytes.count) }
+          if let chunk = event.chunk { whole.add(chunk, bytes: event.bytes.count) }
         }
         guard !whole.isOverlong else { throw APIFailure.overlong }
       }

@@ -20,19 +20,21 @@ struct LocalAPI: Sendable {
   let log: AuditLog
   let desk: InferenceDesk
   let counters: APICounters
-  let usageLedger: UsageLedger
   let identity: DeviceIdentity
   let sandbox: SandboxState
   let startedAt: Duration
   let clock: TrustedClock
 
-  /// The handler for the server.
-  func handler() -> HTTPServer.Handler {
+  /// Everything that is answered, and by whom. What it has, `APIDocument` describes.
+  func router() -> Router {
     var router = Router()
+    // Says nothing about the box, and needs no role.
+    router.on("GET", "/openapi.json") { _, _ in .json(200, APIDocument.make()) }
     addOpenAI(to: &router)
+    addResponses(to: &router)
+    addAnthropic(to: &router)
     addOllama(to: &router)
     addStatus(to: &router)
-    addUsage(to: &router)
     addModels(to: &router)
     addPlans(to: &router)
     addStore(to: &router)
@@ -41,7 +43,13 @@ struct LocalAPI: Sendable {
     addSync(to: &router)
     addSite(to: &router)
     addBundles(to: &router)
-    return { [router, counters] request in
+    return router
+  }
+
+  /// The handler for the server.
+  func handler() -> HTTPServer.Handler {
+    let router = router()
+    return { [counters] request in
       let notes = RateNotes()
       var response = try await RateNotes.$current.withValue(notes) { try await LocalAPI.answer(request, router) }
       for header in notes.headers { response.headers.set(header.name, header.value) }
@@ -85,17 +93,13 @@ struct LocalAPI: Sendable {
 
   /// Who sent the request: the kernel's word on the Unix socket, a token on TCP.
   func caller(_ request: HTTPRequest) async throws -> Caller {
-    let caller =
-      switch request.peer {
-      case .unix(let uid, let gid, _): access.localCaller(uid: uid, gid: gid)
-      // Anthropic's clients send their key in a header of their own.
-      case .tcp:
-        try await access.tokenCaller(
-          authorization: request.headers["Authorization"] ?? request.headers["X-Api-Key"].map { "Bearer \($0)" })
-      }
-    // Inferences have limits of their own.
-    if request.method != "POST" || request.path.hasPrefix("/skerry/") { try await desk.gate.manage(caller) }
-    return caller
+    switch request.peer {
+    case .unix(let uid, let gid, _): access.localCaller(uid: uid, gid: gid)
+    // Anthropic's clients send their key in a header of their own.
+    case .tcp:
+      try await access.tokenCaller(
+        authorization: request.headers["Authorization"] ?? request.headers["X-Api-Key"].map { "Bearer \($0)" })
+    }
   }
 
   /// The caller, once it is decided and on record that they may do it.

@@ -79,12 +79,11 @@ extension LocalAPI {
     _ answer: InferenceDesk.Answer, _ wanted: OllamaRequest, _ response: OllamaResponse, to writer: ResponseWriter
   ) async throws {
     var whole = Aggregation(wanted.inference.endpoint, answer.shape)
-    var offsets: [Int64: Int] = [:]
     do {
       try await answer.forEachEvent { events in
         var bytes: [UInt8] = []
         for event in events {
-          guard let chunk = event.chunk.map({ answer.shape.mended($0, &offsets) }) else { continue }
+          guard let chunk = event.chunk else { continue }
           whole.add(chunk, bytes: event.bytes.count)
           if let line = response.piece(chunk) { bytes += LocalAPI.line(line) }
         }

@@ -1,4 +1,5 @@
 import Access
+import FoundationEssentials
 import Models
 import Trust
 import Web
@@ -9,20 +10,25 @@ extension LocalAPI {
     router.on("GET", "/v1/models") { request, _ in
       let caller = try await caller(request)
       let models = try await visibleModels(caller).filter { $0.manifest.kind == .model }
-      let variants = await visibleVariants(caller)
+      let listed = models.map(ListedModel.init) + (await visibleVariants(caller)).map(ListedModel.init)
+      guard LocalAPI.isAnthropic(request) else {
+        return .json(200, ["object": "list", "data": .array(listed.map(\.openAI))])
+      }
       return .json(
         200,
         [
-          "object": "list",
-          "data": .array(models.map(LocalAPI.openAIModel) + variants.map(LocalAPI.openAIVariant)),
+          "data": .array(listed.map(\.anthropic)), "has_more": false,
+          "first_id": listed.first.map { .string($0.id) } ?? .null,
+          "last_id": listed.last.map { .string($0.id) } ?? .null,
         ])
     }
     router.on("GET", "/v1/models/{id}") { request, parameters in
       let caller = try await caller(request)
       let name = parameters["id"]
       try await access.authorize(caller, .modelList, .model(ModelVariant.untagged(name)))
-      if let variant = try await visibleVariant(caller, name) { return .json(200, LocalAPI.openAIVariant(variant)) }
-      return .json(200, LocalAPI.openAIModel(try await find(name)))
+      let variant = try await visibleVariant(caller, name).map(ListedModel.init)
+      let model = if let variant { variant } else { ListedModel(try await find(name)) }
+      return .json(200, LocalAPI.isAnthropic(request) ? model.anthropic : model.openAI)
     }
     router.on("POST", "/v1/chat/completions") { request, _ in try await openAI(.chat, request) }
     router.on("POST", "/v1/completions") { request, _ in try await openAI(.completion, request) }
@@ -89,15 +95,10 @@ extension LocalAPI {
     _ request: InferenceRequest, _ caller: Caller, api: String
   ) async throws -> (answer: JSONValue, model: EngineModel) {
     let answer = try await desk.ask(request, caller, api: api)
-    do {
-      let document = try JSONValue(parsing: try await answer.stream.collect(upTo: 256 << 20))
-      if let usage = EngineUsage(chunk: document) { answer.record.note(usage) }
+    let document = try await answer.document(upTo: 256 << 20) { document in
       if let wanted = request.shape.dimensions { try LocalAPI.demand(dimensions: wanted, in: document) }
-      try await answer.record.finish(.completed)
-      return (document, answer.model)
-    } catch {
-      try await answer.fail(error)
     }
+    return (document, answer.model)
   }
 
   /// The engine can't shorten vectors, and cutting them is only right for models that were trained for it.
@@ -109,17 +110,40 @@ extension LocalAPI {
       "this model's vectors have \(count) dimensions and can't be made to have \(dimensions)", param: "dimensions")
   }
 
-  private static func openAIVariant(_ visible: VisibleVariant) -> JSONValue {
-    [
-      "id": .string(visible.stored.name), "object": "model", "created": .integer(visible.stored.createdAt),
-      "owned_by": .string(visible.base.manifest.publisher ?? "skerry"),
-    ]
+  /// Whether one of Anthropic's clients asks for what both have at the same path.
+  private static func isAnthropic(_ request: HTTPRequest) -> Bool { request.headers["Anthropic-Version"] != nil }
+}
+
+/// A model or variant as clients list it.
+private struct ListedModel {
+  let id: String
+  let label: String
+  let created: Int64
+  let owner: String
+
+  init(_ model: InstalledModel) {
+    id = model.name.description
+    label = model.manifest.label
+    created = model.installedAt ?? 0
+    owner = model.manifest.publisher ?? "skerry"
   }
 
-  private static func openAIModel(_ model: InstalledModel) -> JSONValue {
+  init(_ visible: LocalAPI.VisibleVariant) {
+    id = visible.stored.name
+    label = "\(visible.stored.name) (\(visible.base.manifest.label))"
+    created = visible.stored.createdAt
+    owner = visible.base.manifest.publisher ?? "skerry"
+  }
+
+  var openAI: JSONValue {
+    ["id": .string(id), "object": "model", "created": .integer(created), "owned_by": .string(owner)]
+  }
+
+  /// Anthropic's clients name their version in a header, and expect this.
+  var anthropic: JSONValue {
     [
-      "id": .string(model.name.description), "object": "model", "created": .integer(model.installedAt ?? 0),
-      "owned_by": .string(model.manifest.publisher ?? "skerry"),
+      "type": "model", "id": .string(id), "display_name": .string(label),
+      "created_at": .string(Date(timeIntervalSince1970: Double(created)).formatted(.iso8601)),
     ]
   }
 }

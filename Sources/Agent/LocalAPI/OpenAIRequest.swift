@@ -35,6 +35,8 @@ struct InferenceRequest: Sendable {
   var image: String?
   /// Whether the caller offers tools that the model may call.
   var offersTools = false
+  /// What else the engine is to be told, beside the body.
+  var addenda: [String: JSONValue] = [:]
 
   /// The body with what Skerry decides: the model's own name, and always a stream, since the engine goes on computing
   /// an answer that is not streamed when the caller has gone.
@@ -46,7 +48,7 @@ struct InferenceRequest: Sendable {
     while let last = bytes.last, last != UInt8(ascii: "}") { bytes.removeLast() }
     bytes.removeLast()
     let isEmpty = bytes.last { !JSONText.isSpace($0) } == UInt8(ascii: "{")
-    var more = members
+    var more = addenda.merging(members) { $1 }
     more["model"] = .string(alias)
     if endpoint.isStreamed {
       more["stream"] = true
@@ -81,6 +83,7 @@ extension InferenceRequest {
     image = InferenceRequest.firstImage(prompt)
     body = bytes
     var changes: [String: RawJSON?] = [:]
+    var mustCall = false
     switch endpoint {
     case .chat, .count:
       offersTools = document["tools"]?.array?.isEmpty == false && document["tool_choice"] != "none"
@@ -89,6 +92,7 @@ extension InferenceRequest {
         changes["top_logprobs"] = RawJSON(1)
       }
       if document["tool_choice"]?.object != nil { changes = try changes.merging(namedTool(document)) { $1 } }
+      mustCall = document["tool_choice"] == "required" || document["tool_choice"]?.object != nil
     case .completion:
       guard let wanted = document["logprobs"]?.integer else { break }
       shape.hasLegacyLogprobs = true
@@ -99,6 +103,7 @@ extension InferenceRequest {
       shape.dimensions = document["dimensions"]?.integer.map { Int(clamping: $0) }
     }
     if !changes.isEmpty { body = Array(RawJSON(bytes).replacing(changes).bytes) }
+    if mustCall { self = try writingCalls(.must) }
   }
 
   /// Throws the first thing that is wrong with the value, by its name.

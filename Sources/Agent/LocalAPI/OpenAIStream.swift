@@ -1,17 +1,12 @@
 import Trust
 
-/// Makes OpenAI's stream out of the engine's. Pieces go through as bytes, unread, wherever nothing has to be mended in
-/// them; what the engine counts for each choice comes as one chunk at the end.
+/// Makes OpenAI's stream out of the engine's. Pieces go through as bytes, unread; what the engine counts for each choice
+/// comes as one chunk at the end.
 struct OpenAIStream: Sendable {
-  private let endpoint: InferenceRequest.Endpoint
-  private let shape: AnswerShape
   private var sum: UsageSum
-  private var offsets: [Int64: Int] = [:]
   private var head: [String: JSONValue] = [:]
 
   init(_ endpoint: InferenceRequest.Endpoint, _ shape: AnswerShape) {
-    self.endpoint = endpoint
-    self.shape = shape
     sum = UsageSum(endpoint, shape)
   }
 
@@ -20,14 +15,11 @@ struct OpenAIStream: Sendable {
     var bytes: [UInt8] = []
     for event in events {
       switch event.kind {
-      case .piece where !shape.isMended, .ping: bytes += event.bytes
-      case .piece:
-        guard let chunk = event.chunk else { break }
-        bytes += EngineEvent.bytes(shape.mended(chunk, &offsets))
+      case .piece, .ping: bytes += event.bytes
       case .usage(let isBare):
         guard let chunk = event.chunk else { break }
         note(chunk)
-        guard !isBare, var members = shape.mended(chunk, &offsets).object else { break }
+        guard !isBare, var members = chunk.object else { break }
         members["usage"] = nil
         bytes += EngineEvent.bytes(.object(members))
       case .done, .empty, .failure: break

@@ -117,5 +117,11 @@ extension Schema {
     }
   }
 
-  private var allWords: [String] { if case .word(let words) = form { words } else { [] } }
+  private var allWords: [String] {
+    switch form {
+    case .word(let words): words
+    case .either(let schemas): schemas.flatMap(\.allWords)
+    default: []
+    }
+  }
 }

@@ -1,0 +1,122 @@
+extension APIDocument {
+  private static func of(_ method: String, _ path: String, _ summary: String, _ answer: Schema) -> APIOperation {
+    APIOperation(method: method, path: "/skerry/v1/" + path, summary: summary, answers: [.json(answer)])
+  }
+  private static func list(_ name: String, _ element: Schema = .object) -> Schema {
+    .record(.must(name, .list(element)))
+  }
+
+  private static let model = Schema.named(
+    "InstalledModel",
+    .record(
+      .must("name", .string), .must("version", .string), .must("state", .string), .must("sha256", .string),
+      .must("length", .count), .must("loaded", .boolean)))
+  private static let named = Schema.record(.must("name", .string))
+  private static let token = Schema.closed(.must("token", .string))
+  private static let bundle = "application/vnd.skerry.bundle"
+
+  static let skerry: [APIOperation] = status + models + store + access + audit + fleet
+
+  private static let status: [APIOperation] = [
+    APIOperation(
+      method: "GET", path: "/openapi.json", summary: "This document.", answers: [.json(.object)], needsCaller: false),
+    APIOperation(
+      method: "GET", path: "/skerry/v1/health", summary: "That the agent answers.",
+      answers: [.json(.record(.must("ok", .boolean)))], needsCaller: false),
+    of(
+      "GET", "status", "The box in one object.",
+      .record(.must("version", .string), .must("deviceID", .string), .must("models", .list(.object)))),
+    of("GET", "engines", "The engines, and what they take.", list("engines")),
+    of("GET", "plan", "What engines would be started with.", .object),
+    of("GET", "plan/{name}", "What one engine would be started with.", .object),
+    APIOperation(method: "GET", path: "/metrics", summary: "Counters, for Prometheus.", answers: [.text()]),
+    APIOperation(method: "GET", path: "/skerry/v1/metrics", summary: "Counters, for Prometheus.", answers: [.text()]),
+    of("GET", "report", "The compliance report.", .object),
+    APIOperation(
+      method: "GET", path: "/skerry/v1/report.html", summary: "The compliance report, for people.",
+      answers: [.text("text/html")]),
+  ]
+
+  private static let models: [APIOperation] = [
+    of("GET", "models", "The models on the box.", list("models")),
+    of("GET", "models/{name}", "One model.", model),
+    of("POST", "models/{name}/verify", "Compares the file with its signed digest.", named),
+    of("POST", "models/{name}/load", "Starts the model's engine.", named),
+    of("POST", "models/{name}/unload", "Stops the model's engine.", named),
+    of("POST", "models/{name}/pin", "Keeps the model from being evicted.", named),
+    of("POST", "models/{name}/unpin", "Lets the model be evicted.", named),
+  ]
+
+  private static let store: [APIOperation] = [
+    of("GET", "store", "The store in numbers.", .record(.must("usedBytes", .count), .must("freeBytes", .integer))),
+    APIOperation(
+      method: "POST", path: "/skerry/v1/store/gc", summary: "Removes what nothing needs.",
+      body: .closed(Schema.Member(name: "dryRun", schema: .boolean, isRequired: false)), isBodyOptional: true,
+      answers: [.json(.record(.must("dryRun", .boolean), .must("removed", .list(.string))))]),
+    of("POST", "store/scrub", "Reads everything and compares it with its digests.", .object),
+  ]
+
+  private static let access: [APIOperation] = [
+    of(
+      "GET", "roles", "Roles and bindings.", .record(.must("roles", .list(.object)), .must("bindings", .list(.object)))),
+    APIOperation(
+      method: "POST", path: "/skerry/v1/bindings", summary: "Gives a subject a role.",
+      body: .closed(.must("role", .string), .must("subject", .string)),
+      answers: [.json(.record(.must("created", .boolean))), .json(.record(.must("created", .boolean)), status: 201)]),
+    APIOperation(
+      method: "DELETE", path: "/skerry/v1/bindings", summary: "Takes a role from a subject.",
+      query: [
+        .init(name: "role", schema: .string, isRequired: true, summary: "The role."),
+        .init(name: "subject", schema: .string, isRequired: true, summary: "As in token:app."),
+      ], answers: [.json(.record(.must("removed", .boolean)))]),
+    APIOperation(
+      method: "GET", path: "/skerry/v1/explain", summary: "Why somebody may or may not.",
+      query: [
+        .init(name: "subject", schema: .string, isRequired: true, summary: "As in token:app."),
+        .init(name: "verb", schema: .string, isRequired: true, summary: "As in infer."),
+        .init(name: "resource", schema: .string, isRequired: true, summary: "As in model:NAME."),
+      ], answers: [.json(.record(.must("allowed", .boolean)))]),
+    of("GET", "tokens", "The tokens, without their secrets.", list("tokens")),
+    APIOperation(
+      method: "POST", path: "/skerry/v1/tokens", summary: "Makes a token; its secret is shown once.",
+      body: .closed(
+        .must("name", .string), Schema.Member(name: "roles", schema: .list(.string), isRequired: false),
+        .may("expiresInSeconds", .integer(1...315_360_000))),
+      answers: [.json(.record(.must("name", .string), .must("token", .string)), status: 201)]),
+    of("DELETE", "tokens/{name}", "Revokes a token.", .record(.must("revoked", .boolean))),
+  ]
+
+  private static let audit: [APIOperation] = [
+    APIOperation(
+      method: "GET", path: "/skerry/v1/audit", summary: "Entries of the audit log.",
+      query: [
+        .init(name: "from", schema: .integer(0 ... .max), summary: "The first entry's number."),
+        .init(name: "limit", schema: .integer(1...10_000), summary: "At most so many."),
+      ], answers: [.json(.record(.must("entries", .list(.object)), .must("size", .count)))]),
+    APIOperation(
+      method: "GET", path: "/skerry/v1/audit/head", summary: "The signed head of the log.", answers: [.text()]),
+    APIOperation(
+      method: "GET", path: "/skerry/v1/audit/export", summary: "The whole log.", answers: [.text("application/jsonl")]),
+  ]
+
+  private static let fleet: [APIOperation] = [
+    APIOperation(
+      method: "POST", path: "/skerry/v1/enroll", summary: "Makes the box a member of a fleet.", body: token,
+      answers: [.json(.record(.must("deviceID", .string), .must("hub", .string)))]),
+    APIOperation(
+      method: "POST", path: "/skerry/v1/sync", summary: "Syncs with the hub; lines of progress.",
+      query: [.init(name: "now", schema: .string, summary: "1: outside quiet hours and budgets too.")],
+      answers: [.lines]),
+    of("GET", "site", "The box's neighbours.", .object),
+    of("GET", "bundle", "What a bundle would bring.", .object),
+    APIOperation(
+      method: "POST", path: "/skerry/v1/bundle/import", summary: "Applies a bundle; lines of progress.",
+      bodyType: bundle, answers: [.lines]),
+    APIOperation(
+      method: "POST", path: "/skerry/v1/bundle/export", summary: "What the hub has to know, as a bundle.",
+      answers: [.binary(bundle)]),
+    APIOperation(
+      method: "POST", path: "/skerry/v1/bundle/enroll", summary: "A request to enrol, as a bundle.", body: token,
+      answers: [.binary(bundle)]),
+  ]
+}
