@@ -16,6 +16,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
   .testTarget(name: name + "Tests", dependencies: dependencies, swiftSettings: strict)
 }
 
+let small: [LinkerSetting] = [.unsafeFlags(["-nostartfiles", "-static-stdlib"])]
 let domain: [Target.Dependency] = ["Trust", "Access", "Models", "Fleet"]
 
 let package = Package(
@@ -24,6 +25,7 @@ let package = Package(
     .executable(name: "skerryd", targets: ["skerryd"]),
     .executable(name: "skerry", targets: ["skerry"]),
     .executable(name: "skerry-hub", targets: ["skerry-hub"]),
+    .executable(name: "skerry-confine", targets: ["skerry-confine"]),
   ],
   targets: [
     // C libraries, each wrapped once.
@@ -36,6 +38,11 @@ let package = Package(
 
     // fork, exec and signal handlers, which Swift can't express.
     .target(name: "CProcess"),
+
+    // The first program inside an engine's sandbox, and what tries to break out of it in tests. Inside there is no Swift
+    // runtime, which the linker is told to leave out.
+    .executableTarget(name: "skerry-confine", linkerSettings: small),
+    .executableTarget(name: "skerry-probe", linkerSettings: small),
 
     // Domain: bytes and values in, decisions out.
     module("Trust", ["COpenSSL"]),

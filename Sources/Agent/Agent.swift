@@ -21,6 +21,7 @@ public final class Agent: Sendable {
   private let inference: InferenceService
   private let sync: SyncService
   private let clock: TrustedClock
+  private let usage: UsageLedger
   private let keeper: ClockKeeper
   private let site: SiteService
   private let server: HTTPServer
@@ -48,12 +49,15 @@ public final class Agent: Sendable {
     let database = try Database(path: state + "/agent.sqlite", migrations: AgentDatabase.migrations)
     let identity = try DeviceIdentity.open(directory: state + "/keys")
     let log = try AuditLog(directory: state + "/audit", key: identity.key, origin: identity.auditOrigin)
+    let clock = TrustedClock(path: state + "/time.json")
     let counters = APICounters()
+    let usage = try await UsageLedger(
+      database: database, log: log, keepDays: configuration.limits.usageDays, now: clock.now)
     let audit: AuditWriter = { kind, actor, fields in
       try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
       counters.recorded(kind, fields)
+      if kind == "inference" { usage.kick() }
     }
-    let clock = TrustedClock(path: state + "/time.json")
     let access = try await AccessControl(
       policyFile: configuration.policyDirectory + "/roles.json5", database: database, now: clock.now, audit: audit)
 
@@ -119,11 +123,8 @@ public final class Agent: Sendable {
       access: access,
       settings: FairGate.Settings(
         queue: configuration.limits.queue, managementPerMinute: configuration.limits.managementPerMinute),
-      denials: access.repetitions, counters: counters
-    ) {
-      let now = Clock.monotonic() / .seconds(1)
-      return Limiter.Now(seconds: now, lasting: now)
-    }
+      denials: access.repetitions, counters: counters, time: usage.reading)
+    await gate.restore(from: usage)
     let variants = try await VariantStore(database: database, audit: audit, now: clock.now)
     let desk = InferenceDesk(
       access: access, registry: registry, variants: variants, inference: inference, client: engineClient,
@@ -134,7 +135,7 @@ public final class Agent: Sendable {
       configuration: configuration, name: name, access: access, registry: registry, variants: variants,
       headers: ModelHeaders(store: registry.store), inference: inference,
       scrubber: scrubber, sync: sync, site: site, bundles: bundles, reporter: reporter, log: log, desk: desk,
-      counters: counters, identity: identity, sandbox: sandbox,
+      counters: counters, usageLedger: usage, identity: identity, sandbox: sandbox,
       startedAt: startedAt, clock: clock)
     let schedule = EngineSchedule(
       planner: planner,
@@ -155,6 +156,7 @@ public final class Agent: Sendable {
     self.inference = inference
     self.sync = sync
     self.clock = clock
+    self.usage = usage
     self.keeper = keeper
     self.site = site
     clients = [hubClient, engineClient]
@@ -267,6 +269,7 @@ public final class Agent: Sendable {
     }
     await access.repetitions.flush()
     _ = try? await log.append(AuditEvent(kind: "stop", actor: "system"))
+    await usage.close()
     log.close()
     database.close()
     letGo()
@@ -282,18 +285,5 @@ public final class Agent: Sendable {
     let answer = try? await client.send(request)
     await client.close()
     return answer?.status == 200
-  }
-}
-
-extension SandboxState {
-  /// Tries out whether a sandbox can be had, where one is wanted.
-  static func find(_ mode: AgentConfiguration.SandboxMode) async -> SandboxState {
-    guard mode != .off else { return SandboxState(mode: mode, isActive: false, reason: "switched off") }
-    switch await Sandbox.probe() {
-    case .available: return SandboxState(mode: mode, isActive: true, reason: nil)
-    case .unavailable(let reason):
-      Log.shared.warning("no sandbox for engines", ["reason": reason, "mode": mode.rawValue])
-      return SandboxState(mode: mode, isActive: false, reason: reason)
-    }
   }
 }

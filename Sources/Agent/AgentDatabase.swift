@@ -10,5 +10,6 @@ enum AgentDatabase {
     Migration(5, VersionFloors.schema),
     Migration(6, StoreMarks.schema + VoucherNote.schema),
     Migration(7, VariantTable.schema),
+    Migration(8, UsageTable.schema),
   ]
 }

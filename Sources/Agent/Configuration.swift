@@ -43,6 +43,8 @@ public struct AgentConfiguration: Sendable, Hashable {
     /// The engine's program. Nil: `$SKERRY_LLAMA_SERVER`, else `/usr/lib/skerry/llama-server`.
     public var path: String?
     public var sandbox = SandboxMode.preferred
+    /// Device nodes that engines may open, for graphics processors. `auto` alone: those that are there.
+    public var devices: [String] = []
     /// An engine that answered nobody for so long is stopped. 0: never.
     public var idleSeconds = 300
     /// The most that all engines together may take, in MiB. 0: three quarters of what the host has.
@@ -204,11 +206,12 @@ extension AgentConfiguration {
 extension AgentConfiguration.Engine {
   init(_ field: JSONField) throws(JSONFieldError) {
     let members = try field.members([
-      "path", "sandbox", "idleSeconds", "contextTokens", "slots", "threads", "startSeconds", "promptCacheMiB",
-      "arguments", "memoryMiB", "drainSeconds", "reloadAt",
+      "path", "sandbox", "devices", "idleSeconds", "contextTokens", "slots", "threads", "startSeconds",
+      "promptCacheMiB", "arguments", "memoryMiB", "drainSeconds", "reloadAt",
     ])
     if let field = members["path"], !field.isNull { path = try AgentConfiguration.path(field) }
     if let field = members["sandbox"] { sandbox = try field.choice() }
+    if let field = members["devices"] { devices = try Self.devices(field) }
     if let field = members["idleSeconds"] { idleSeconds = try field.integer(0...86_400 * 7) }
     if let field = members["contextTokens"] { contextTokens = try field.integer(0...1_048_576) }
     if let field = members["memoryMiB"] { memoryMiB = try field.integer(0...1 << 24) }

@@ -89,6 +89,7 @@ extension AgentConfiguration {
       ],
       "engine": [
         "path": .string(enginePath), "sandbox": .string(engine.sandbox.rawValue),
+        "devices": .array(engine.devices.map(JSONValue.string)),
         "idleSeconds": .integer(Int64(engine.idleSeconds)), "contextTokens": .integer(Int64(engine.contextTokens)),
         "memoryMiB": .integer(Int64(engine.memoryMiB)), "drainSeconds": .integer(Int64(engine.drainSeconds)),
         "reloadAt": engine.reloadMinute.map { .string(QuietHours.clock($0)) } ?? .null,

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "process.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -36,6 +37,8 @@ static void child(const struct skerry_spawn *what, pid_t parent, int report) {
     wanted[i] = fcntl(wanted[i], F_DUPFD_CLOEXEC, standard + most_passed);
     if (wanted[i] < 0) goto failed;
   }
+  // Before the descriptors are cleared away: whatever it starts is in the group from the beginning.
+  if (what->group >= 0 && write(what->group, "0", 1) != 1) goto failed;
   int kept = fcntl(report, F_DUPFD_CLOEXEC, standard + most_passed);
   if (kept < 0) goto failed;
   report = kept;
@@ -58,6 +61,9 @@ static void child(const struct skerry_spawn *what, pid_t parent, int report) {
     if (nice(what->nice) == -1 && errno != 0) goto failed;
   }
   if (limit(RLIMIT_AS, what->address_space) != 0 || limit(RLIMIT_NOFILE, what->open_files) != 0) goto failed;
+  if (limit(RLIMIT_DATA, what->data) != 0 || limit(RLIMIT_FSIZE, what->file_size) != 0) goto failed;
+  struct rlimit none_kept = {0, 0};
+  if (what->no_core && setrlimit(RLIMIT_CORE, &none_kept) != 0) goto failed;
   execve(what->path, what->arguments, what->environment);
 failed:;
   int code = errno;
@@ -155,3 +161,8 @@ void skerry_be_idle(void) {
 }
 
 void skerry_name_thread(const char *name) { pthread_setname_np(pthread_self(), name); }
+
+const char *skerry_image(void) {
+  Dl_info found;
+  return dladdr((void *)skerry_image, &found) != 0 ? found.dli_fname : NULL;
+}

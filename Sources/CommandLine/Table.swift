@@ -6,13 +6,17 @@ public struct Table: Sendable {
   private var rows: [[String]] = []
 
   /// The header's words; columns named in `right` are set flush right.
-  public init(_ header: String..., right: Set<String> = []) {
+  public init(_ header: String..., right: Set<String> = []) { self.init(header, right: right) }
+
+  public init(_ header: [String], right: Set<String> = []) {
     self.header = header
     alignments = header.map { right.contains($0) ? .right : .left }
   }
 
   /// Adds a row; missing cells are empty, and those beyond the header are dropped.
-  public mutating func add(_ cells: String...) { rows.append(cells.map(oneLine)) }
+  public mutating func add(_ cells: String...) { add(cells) }
+
+  public mutating func add(_ cells: [String]) { rows.append(cells.map(oneLine)) }
 
   /// The table, with a final line feed. Empty cells read `-`.
   public func render() -> String {

@@ -31,11 +31,23 @@ public final class ChildProcess: Sendable {
     public var addressSpace: UInt64
     /// RLIMIT_NOFILE.
     public var openFiles: UInt64
+    /// RLIMIT_DATA, bytes: memory of its own, which does not count what it maps of files.
+    public var data: UInt64
+    /// RLIMIT_FSIZE, bytes.
+    public var fileSize: UInt64
+    /// Whether it may leave a core file, which would hold what it was asked.
+    public var leavesCore: Bool
 
-    public init(nice: Int32 = 0, addressSpace: UInt64 = 0, openFiles: UInt64 = 0) {
+    public init(
+      nice: Int32 = 0, addressSpace: UInt64 = 0, openFiles: UInt64 = 0, data: UInt64 = 0, fileSize: UInt64 = 0,
+      leavesCore: Bool = true
+    ) {
       self.nice = nice
       self.addressSpace = addressSpace
       self.openFiles = openFiles
+      self.data = data
+      self.fileSize = fileSize
+      self.leavesCore = leavesCore
     }
   }
 
@@ -68,18 +80,20 @@ public final class ChildProcess: Sendable {
   /// A program that can't be executed throws here, with exec's errno.
   public static func spawn(
     _ path: String, _ arguments: [String], environment: [String: String] = [:],
-    standardInput: StandardInput = .null, passing: [Int32] = [], stderrTail: Int = 4096, limits: Limits = Limits()
+    standardInput: StandardInput = .null, passing: [Int32] = [], stderrTail: Int = 4096, limits: Limits = Limits(),
+    group: BoundedGroup? = nil
   ) async throws -> ChildProcess {
     let errors = try Descriptor.pipe()
     let null = Descriptor(Int32(try systemCall("open", "/dev/null") { open("/dev/null", O_RDWR | O_CLOEXEC) }))
     let input = standardInput == .pipe ? try Descriptor.pipe() : nil
     let from = input?.read ?? null
     let thread = try SpawnThread.shared.get()
+    let door = try group?.door()
     let started = await thread.run {
-      withExtendedLifetime((null, from, errors)) {
+      withExtendedLifetime((null, from, errors, door)) {
         start(
           path, arguments, environment, limits, passing, input: from.number, output: null.number,
-          errors: errors.write.number)
+          errors: errors.write.number, group: door?.number ?? -1)
       }
     }
     let (pid, handle) = try started.get()
@@ -97,7 +111,7 @@ public final class ChildProcess: Sendable {
 
   private static func start(
     _ path: String, _ arguments: [String], _ environment: [String: String], _ limits: Limits,
-    _ passing: [Int32], input: Int32, output: Int32, errors: Int32
+    _ passing: [Int32], input: Int32, output: Int32, errors: Int32, group: Int32
   ) -> Result<(Int32, Int32), HostError> {
     var words = ([path] + arguments).map { strdup($0) } + [nil]
     var variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
@@ -114,7 +128,8 @@ public final class ChildProcess: Sendable {
               path: program, arguments: words.baseAddress, environment: variables.baseAddress, standard_input: input,
               standard_output: output, standard_error: errors, passed: passing.baseAddress,
               passed_count: passing.count, nice: limits.nice, address_space: UInt(limits.addressSpace),
-              open_files: UInt(limits.openFiles))
+              open_files: UInt(limits.openFiles), data: UInt(limits.data), file_size: UInt(limits.fileSize),
+              no_core: limits.leavesCore ? 0 : 1, group: group)
             return skerry_spawn(&what, &pid, &handle)
           }
         }

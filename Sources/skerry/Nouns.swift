@@ -59,6 +59,5 @@ let program: CommandTable = CommandTable(
   ],
   nouns: [
     statusNoun, enrollNoun, syncNoun, siteNoun, modelNoun, runNoun, benchNoun, roleNoun, tokenNoun, auditNoun,
-    reportNoun,
-    repoNoun, bundleNoun, hubNoun, completionNoun, manNoun,
+    usageNoun, reportNoun, repoNoun, bundleNoun, hubNoun, completionNoun, manNoun,
   ])

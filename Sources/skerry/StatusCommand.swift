@@ -24,6 +24,7 @@ func statusText(_ status: JSONValue, now: Int64) -> String {
   rows.append(
     ("models", listText(status.list("models")) { "\($0.text("name")) \($0.text("version")): \($0.text("state"))" }))
   rows.append(("engines", listText(status.list("engines")) { engineText($0) }))
+  rows.append(("your limits", accountText(status["account"] ?? .null)))
   rows.append(("metadata", freshnessText(status["freshness"] ?? .null, now: now)))
   rows.append(("clock", clockText(status["clock"] ?? .null)))
   rows.append(("sandbox", sandboxText(status["sandbox"] ?? .null)))
@@ -96,16 +97,34 @@ private func engineText(_ engine: JSONValue) -> String {
   let memory =
     engine["plan"]?["memory"]?["most"]?.integer.map { ", at most \(Readable.bytes(UInt64(max(0, $0))))" } ?? ""
   var text = "\(engine.text("model")): \(engine.text("state"))\(pid)\(pid.isEmpty ? "" : loaded)\(memory)"
+  let waiting = engine["waiting"]?.integer ?? 0
+  if waiting > 0 { text += ", \(waiting) waiting of \(engine.text("waitingCallers")) callers" }
   let failures = engine["failures"]?.integer ?? 0
   if failures > 0 { text += ", failed \(failures) times in a row: \(engine.text("lastWords"))" }
   if let file = engine["lastWordsFile"]?.string { text += "\n  what it wrote before it ended: \(file)" }
   return text
 }
 
+/// What the limits leave whoever asks; nothing where nothing is limited and nothing waits.
+func accountText(_ account: JSONValue) -> String? {
+  var parts: [String] = []
+  for what in ["requests", "tokens"] {
+    guard let left = account[what], left.object != nil else { continue }
+    parts.append("\(left.text("remaining")) of \(left.text("perMinute")) \(what) a minute left")
+  }
+  let waiting = account.list("waiting")
+  if let first = waiting.first {
+    parts.append("\(waiting.count) waiting, the first in place \(first.text("position"))")
+  }
+  return parts.isEmpty ? nil : parts.joined(separator: ", ")
+}
+
 private func sandboxText(_ sandbox: JSONValue) -> String? {
   guard sandbox.object != nil else { return sandbox.string }
   let reason = sandbox.text("reason")
-  return "\(sandbox.text("mode")): \(sandbox.text("state"))" + (reason.isEmpty ? "" : " (\(reason))")
+  let held = (sandbox["inForce"]?.object ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.string ?? "")" }
+  let more = reason.isEmpty ? held.joined(separator: ", ") : reason
+  return "\(sandbox.text("mode")): \(sandbox.text("state"))" + (more.isEmpty ? "" : " (\(more))")
 }
 
 private func listText(_ values: [JSONValue], _ line: (JSONValue) -> String) -> String {

@@ -34,6 +34,8 @@ boot 60 systemd.unit=poweroff.target ||
 install -m 755 "$1" "$stage/bin/skerryd"
 install -m 755 "$2" "$stage/bin/skerry"
 install -m 755 "$3" "$stage/bin/skerry-hub"
+# SwiftPM puts it beside the agent.
+install -m 755 "$(dirname "$1")/skerry-confine" "$stage/lib/skerry/skerry-confine"
 if [ -n "${SKERRY_LLAMA_SERVER:-}" ]; then
   install -m 755 "$SKERRY_LLAMA_SERVER" "$stage/lib/skerry/llama-server"
 fi

@@ -1,4 +1,5 @@
 import Access
+import Host
 import Trust
 
 extension FairGate {
@@ -20,6 +21,23 @@ extension FairGate {
           longest: lane.since.values.map { now - $0.at }.max() ?? 0)
       }
     }.sorted { ($0.key.sha256.hex, $0.key.kind.rawValue) < ($1.key.sha256.hex, $1.key.kind.rawValue) }
+  }
+
+  /// Takes over what was used before a restart, so that it still counts against daily limits.
+  func restore(from usage: UsageLedger) async {
+    do {
+      // After a crash the last seconds are in the log alone; a log from before there were sums is read beside.
+      if usage.isFarBehind {
+        Task { try? await usage.catchUp() }
+      } else {
+        try await usage.catchUp()
+      }
+      let now = time()
+      let hours = try await usage.hours()
+      state.withLock { state in
+        for hour in hours { state.limiter.restore(hour.scope, tokens: hour.tokens, hour: hour.hour, at: now) }
+      }
+    } catch { Log.shared.warning("what was used before the start does not count", ["reason": "\(error)"]) }
   }
 
   /// What a caller has waiting, and what the limits leave them.

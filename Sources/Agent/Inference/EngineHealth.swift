@@ -16,13 +16,11 @@ enum EngineHealth {
     var patience = timeval(tv_sec: 2, tv_usec: 0)
     setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
     setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
-    var secret = ""
     switch address {
-    case .unix(let socketPath): guard connect(descriptor, to: socketPath) else { return nil }
-    case .loopback(let port, let word):
-      guard connect(descriptor, port: port) else { return nil }
-      secret = "Authorization: Bearer \(word)\r\n"
+    case .unix(let socketPath, _): guard connect(descriptor, to: socketPath) else { return nil }
+    case .loopback(let port, _): guard connect(descriptor, port: port) else { return nil }
     }
+    let secret = address.secret.map { "Authorization: Bearer \($0)\r\n" } ?? ""
     let request = Array("GET \(path) HTTP/1.1\r\nHost: engine\r\n\(secret)Connection: close\r\n\r\n".utf8)
     guard send(descriptor, request, request.count, Int32(MSG_NOSIGNAL)) == request.count else { return nil }
     // "HTTP/1.1 200" is all that matters, and arrives in one piece.

@@ -20,6 +20,7 @@ struct LocalAPI: Sendable {
   let log: AuditLog
   let desk: InferenceDesk
   let counters: APICounters
+  let usageLedger: UsageLedger
   let identity: DeviceIdentity
   let sandbox: SandboxState
   let startedAt: Duration
@@ -35,6 +36,7 @@ struct LocalAPI: Sendable {
     addAnthropic(to: &router)
     addOllama(to: &router)
     addStatus(to: &router)
+    addUsage(to: &router)
     addModels(to: &router)
     addPlans(to: &router)
     addStore(to: &router)
@@ -93,13 +95,17 @@ struct LocalAPI: Sendable {
 
   /// Who sent the request: the kernel's word on the Unix socket, a token on TCP.
   func caller(_ request: HTTPRequest) async throws -> Caller {
-    switch request.peer {
-    case .unix(let uid, let gid, _): access.localCaller(uid: uid, gid: gid)
-    // Anthropic's clients send their key in a header of their own.
-    case .tcp:
-      try await access.tokenCaller(
-        authorization: request.headers["Authorization"] ?? request.headers["X-Api-Key"].map { "Bearer \($0)" })
-    }
+    let caller =
+      switch request.peer {
+      case .unix(let uid, let gid, _): access.localCaller(uid: uid, gid: gid)
+      // Anthropic's clients send their key in a header of their own.
+      case .tcp:
+        try await access.tokenCaller(
+          authorization: request.headers["Authorization"] ?? request.headers["X-Api-Key"].map { "Bearer \($0)" })
+      }
+    // Inferences have limits of their own.
+    if request.method != "POST" || request.path.hasPrefix("/skerry/") { try await desk.gate.manage(caller) }
+    return caller
   }
 
   /// The caller, once it is decided and on record that they may do it.

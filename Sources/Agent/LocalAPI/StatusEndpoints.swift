@@ -1,26 +1,16 @@
+import Access
 import Fleet
 import Host
 import Trust
 import Web
-
-/// Whether engines run in a sandbox here, found out once at the start.
-struct SandboxState: Sendable, Hashable {
-  let mode: AgentConfiguration.SandboxMode
-  let isActive: Bool
-  /// Why not.
-  let reason: String?
-
-  /// `active`, `off` or `unavailable`.
-  var state: String { isActive ? "active" : mode == .off ? "off" : "unavailable" }
-}
 
 extension LocalAPI {
   func addStatus(to router: inout Router) {
     // For whoever watches whether the agent answers at all: says nothing about the box and needs no role.
     router.on("GET", "/skerry/v1/health") { _, _ in .json(200, ["ok": true]) }
     router.on("GET", "/skerry/v1/status") { request, _ in
-      _ = try await caller(request, may: .statusRead)
-      return .json(200, try await status())
+      let caller = try await caller(request, may: .statusRead)
+      return .json(200, try await status(for: caller))
     }
     router.on("GET", "/skerry/v1/engines") { request, _ in
       _ = try await caller(request, may: .statusRead)
@@ -42,7 +32,7 @@ extension LocalAPI {
     }
   }
 
-  private func status() async throws -> JSONValue {
+  private func status(for caller: Caller) async throws -> JSONValue {
     let models = await registry.installed()
     let engines = await engines()
     let syncing = try await sync.status()
@@ -56,6 +46,7 @@ extension LocalAPI {
       "sandbox": [
         "mode": .string(sandbox.mode.rawValue), "state": .string(sandbox.state),
         "reason": sandbox.reason.map(JSONValue.string) ?? .null,
+        "inForce": .object(sandbox.inForce.mapValues { .string($0) }),
       ],
       "uptimeSeconds": .integer((Clock.monotonic() - startedAt).components.seconds),
       "models": .array(
@@ -66,7 +57,8 @@ extension LocalAPI {
           ]
         }),
       "clock": LocalAPI.clock(account), "freshness": LocalAPI.freshness(freshness),
-      "engines": .array(engines.map(LocalAPI.engine)), "store": try await store(),
+      "engines": .array(engines.map { LocalAPI.engine($0) }), "account": desk.gate.account(of: caller.label),
+      "store": try await store(),
       "audit": audit(), "sync": try JSONValue(encoding: syncing), "outbox": .integer(Int64(syncing.outbox)),
       "keys": [
         "device": .string(log.deviceKey.vkey),
@@ -98,10 +90,17 @@ extension LocalAPI {
   struct SeenEngine: Sendable {
     let status: EngineStatus
     let bytes: UInt64?
+    /// Who waits for it; nil where nobody has asked yet.
+    let lane: FairGate.LaneStatus?
   }
 
   func engines() async -> [SeenEngine] {
-    await inference.statuses().map { SeenEngine(status: $0, bytes: $0.pid.flatMap(Memory.residentOfTree)) }
+    let lanes = desk.gate.lanes()
+    return await inference.statuses().map { status in
+      SeenEngine(
+        status: status, bytes: status.pid.flatMap(Memory.residentOfTree),
+        lane: lanes.first { $0.key.sha256 == status.model.sha256 && $0.key.kind == status.kind })
+    }
   }
 
   private static func engine(_ engine: SeenEngine) -> JSONValue {
@@ -111,6 +110,9 @@ extension LocalAPI {
       "kind": .string(status.kind.rawValue), "engine": status.plan.map { .string($0.adapter) } ?? .null,
       "state": .string(status.state), "pid": status.pid.map { .integer(Int64($0)) } ?? .null,
       "loadedSeconds": .integer(Int64(status.loadedSeconds)), "requests": .integer(Int64(status.users)),
+      "waiting": .integer(Int64(engine.lane?.waiting ?? 0)),
+      "waitingCallers": .integer(Int64(engine.lane?.callers ?? 0)),
+      "longestWaitMilliseconds": .integer(Int64((engine.lane?.longest ?? 0) * 1000)),
       "slots": status.plan.map { .integer(Int64($0.slots)) } ?? .null,
       "contextTokens": status.plan.map { .integer(Int64($0.contextTokens)) } ?? .null,
       "memoryBytes": engine.bytes.map { .integer(Int64(clamping: $0)) } ?? .null,

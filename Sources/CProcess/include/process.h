@@ -16,6 +16,10 @@ struct skerry_spawn {
   int nice;             // added to the niceness
   unsigned long address_space;  // RLIMIT_AS in bytes; 0 leaves it
   unsigned long open_files;     // RLIMIT_NOFILE; 0 leaves it
+  unsigned long data;           // RLIMIT_DATA in bytes; 0 leaves it
+  unsigned long file_size;      // RLIMIT_FSIZE in bytes; 0 leaves it
+  int no_core;                  // 1: RLIMIT_CORE becomes 0
+  int group;                    // a control group's file of processes, open for writing; -1: stays where the parent is
 };
 
 // Starts the program in a process group of its own, with no signal blocked or ignored, every other descriptor
@@ -35,6 +39,9 @@ int skerry_route_socket(void);
 
 // From here on the calling thread gets what the disk and the processor have left over.
 void skerry_be_idle(void);
+
+// The file that this code was loaded from, as the loader knows it; NULL when it does not.
+const char *skerry_image(void);
 
 void skerry_name_thread(const char *name);
 #endif

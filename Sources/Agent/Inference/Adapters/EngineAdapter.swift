@@ -1,4 +1,5 @@
 import Glibc
+import Host
 
 /// What the agent must know of an engine's program: how it is started on a model, when it is ready, how it is stopped,
 /// and what it can do. Every engine speaks OpenAI's API once it is ready.
@@ -12,6 +13,11 @@ protocol EngineAdapter: Sendable {
   var listening: EngineListening { get }
   /// Answers 200 to a GET once the model is loaded, and nothing or 503 before.
   var readinessPath: String { get }
+  /// Whether it ends by itself when its standard input does.
+  var watchesInput: Bool { get }
+  /// Whether it answers only who knows the secret that it was started with.
+  var takesSecret: Bool { get }
+  var confinement: EngineConfinement { get }
   /// Signals and how long each has to work, after end-of-file on standard input was given; then it is killed.
   var stopSchedule: [(signal: Int32, wait: Duration)] { get }
   /// How a person gets the program where it is missing.
@@ -19,6 +25,13 @@ protocol EngineAdapter: Sendable {
 
   /// The program's arguments and environment. Nothing of the agent's own environment reaches an engine.
   func command(_ model: EngineModel, _ kind: EngineKind, _ plan: EnginePlan, at place: EnginePlace) -> EngineCommand
+}
+
+/// What an engine needs of its sandbox beyond its model and the system's libraries.
+struct EngineConfinement: Sendable, Hashable {
+  var freedom: SeccompFilter.Freedom
+  /// Files and folders that it reads, besides the folder of its program.
+  var visible: [String] = []
 }
 
 /// What an engine listens on.

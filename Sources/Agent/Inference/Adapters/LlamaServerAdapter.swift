@@ -12,6 +12,12 @@ struct LlamaServerAdapter: EngineAdapter {
   let readinessPath = "/health"
   /// It obeys end-of-file at once.
   let stopSchedule: [(signal: Int32, wait: Duration)] = [(0, .milliseconds(400)), (SIGTERM, .milliseconds(1200))]
+  let watchesInput = true
+  let takesSecret = true
+  /// It needs neither processes nor files of its own. A program that is a script needs its interpreter, too.
+  var confinement: EngineConfinement {
+    EngineConfinement(freedom: [], visible: EngineProgram.isScript(program) ? ["/usr"] : [])
+  }
   let remedy = "install llama-server there or set engine.path"
 
   func command(_ model: EngineModel, _ kind: EngineKind, _ plan: EnginePlan, at place: EnginePlace) -> EngineCommand {
@@ -25,7 +31,7 @@ struct LlamaServerAdapter: EngineAdapter {
       "LLAMA_SERVER_ROUTER_PORT": "1", "PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "LANG": "C.UTF-8",
     ]
     switch place.address {
-    case .unix(let path): list += ["--host", path]
+    case .unix(let path, _): list += ["--host", path]
     case .loopback(let port, let secret):
       list += ["--host", "127.0.0.1", "--port", String(port)]
       environment["LLAMA_API_KEY"] = secret
