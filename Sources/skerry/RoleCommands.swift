@@ -54,15 +54,24 @@ private let roleShow: Runner = { invocation in
     return facts([
       ("role", name), ("summary", role.text("summary")),
       ("inherits", role.strings("inherits").isEmpty ? nil : role.strings("inherits").joined(separator: ", ")),
-      ("allows", rules.joined(separator: "\n")),
+      ("allows", rules.joined(separator: "\n")), ("limits", limitsText(role["limits"])),
+      ("for all together", limitsText(role["sharedLimits"])),
       ("held by", holders.isEmpty ? "nobody" : holders.joined(separator: "\n")),
     ])
   }
 }
 
+/// What a role or a binding states of limits; nil for nothing.
+private func limitsText(_ limits: JSONValue?) -> String? {
+  let stated = (limits?.object ?? [:]).sorted { $0.key < $1.key }
+  if stated.isEmpty { return nil }
+  return stated.map { "\($0.key) \($0.value == .null ? "unlimited" : $0.value.plain)" }.joined(separator: ", ")
+}
+
 private func holders(of role: String, _ answer: JSONValue) -> [String] {
   (answer["bindings"]?.array ?? []).filter { $0["role"]?.string == role }.flatMap { binding in
-    binding["subject"]?.string.map { [$0] } ?? binding.strings("subjects")
+    guard let subject = binding["subject"]?.string else { return binding.strings("subjects") }
+    return [limitsText(binding["limits"]).map { "\(subject) (\($0))" } ?? subject]
   }
 }
 

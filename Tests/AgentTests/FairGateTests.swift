@@ -154,6 +154,18 @@ import Trust
     first.end(tokens: 1)
   }
 
+  @Test func aRolesConcurrencyAndQueueAreOneForAllItsCallers() async throws {
+    let gate = try await make("sharedLimits: {concurrency: 1, queue: 1}")
+    let running = try await queued(gate, "a", slots: 4).value
+    let waiting = queued(gate, "b", slots: 4)
+    try await wait(gate, for: 1)
+    let failure = await #expect(throws: APIFailure.self) { try await admit(gate, "c") }
+    #expect(failure?.status == 429 && failure?.message == "role chat is at its limit: queue 1, by role chat")
+    running.end(tokens: 1)
+    try await waiting.value.end(tokens: 1)
+    try await queued(gate, "c", slots: 4).value.end(tokens: 1)
+  }
+
   @Test func placesAreKnown() async throws {
     let gate = try await make()
     let running = try await queued(gate, "a").value

@@ -91,6 +91,12 @@ def test_a_minutes_requests_and_then_429_that_tells_the_truth(box):
     assert ask(box, box.tight)[0] == 200
 
 
+def test_the_command_line_shows_limits(box):
+    shown = box.skerry("role", "show", "few").stdout
+    assert "requestsPerMinute 30" in shown and "token:tight (requestsPerMinute 2)" in shown
+    assert box.json("role", "show", "narrow")["limits"] == {"concurrency": 1, "queue": 2}
+
+
 def test_where_nothing_is_limited_no_header_says_so(box):
     assert not [h for h in ask(box, box.app)[1] if h.lower().startswith("x-ratelimit")]
 

@@ -38,6 +38,15 @@ extension LocalAPI {
     }
   }
 
+  /// As they stand in the policy: what is not stated is missing, null is no limit.
+  private static func limits(_ limits: Limits) -> JSONValue {
+    var members: [String: JSONValue] = [:]
+    for key in Limits.Key.allCases {
+      members[key.rawValue] = limits[key].map { $0 == .max ? .null : .integer(Int64($0)) }
+    }
+    return .object(members)
+  }
+
   private func roles() -> JSONValue {
     let policy = access.policy
     return [
@@ -53,10 +62,15 @@ extension LocalAPI {
                   "resources": .array(permission.resources.map { .string($0.description) }),
                 ]
               }),
+            "limits": LocalAPI.limits(role.limits), "sharedLimits": LocalAPI.limits(role.sharedLimits),
           ]
         }),
       "bindings": .array(
-        policy.bindings.map { ["role": .string($0.role), "subject": .string($0.subject)] }),
+        policy.bindings.map { binding in
+          var members: [String: JSONValue] = ["role": .string(binding.role), "subject": .string(binding.subject)]
+          members["limits"] = policy.bindingLimits[binding].map(LocalAPI.limits)
+          return .object(members)
+        }),
     ]
   }
 

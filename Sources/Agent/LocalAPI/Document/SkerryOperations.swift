@@ -35,6 +35,16 @@ extension APIDocument {
     APIOperation(
       method: "GET", path: "/skerry/v1/report.html", summary: "The compliance report, for people.",
       answers: [.text("text/html")]),
+    APIOperation(
+      method: "GET", path: "/skerry/v1/usage", summary: "Who used how much of which model.",
+      query: [
+        .init(name: "since", schema: .string, summary: "The first day, YYYY-MM-DD."),
+        .init(name: "until", schema: .string, summary: "The last day, YYYY-MM-DD."),
+        .init(
+          name: "by", schema: .string, summary: "What to tell apart: day, caller, role, model, sha256, with commas."),
+        .init(name: "caller", schema: .string, summary: "Of this caller alone."),
+        .init(name: "mine", schema: .string, summary: "true: of whoever asks alone."),
+      ], answers: [.json(.record(.must("rows", .list(.object)), .must("total", .object)))]),
   ]
 
   private static let models: [APIOperation] = [
