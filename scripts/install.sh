@@ -13,6 +13,7 @@ for program in skerryd skerry skerry-hub; do
   install -D -s -m 0755 "$bin/$program" "$dest$prefix/bin/$program"
 done
 install -D -s -m 0755 "$bin/skerry-confine" "$dest/usr/lib/skerry/skerry-confine"
+install -D -m 0755 "$ROOT/scripts/engines/genai_server.py" "$dest/usr/lib/skerry/engines/genai_server.py"
 for unit in "$ROOT"/systemd/*.service "$ROOT"/systemd/*.socket "$ROOT"/systemd/*.timer; do
   mkdir -p "$dest/usr/lib/systemd/system"
   sed "s#/usr/bin/#$prefix/bin/#g" "$unit" >"$dest/usr/lib/systemd/system/$(basename "$unit")"

@@ -5,6 +5,7 @@
 #   scripts/setup.sh weights    SmolLM2-135M-Instruct; prints the path of the GGUF file
 #   scripts/setup.sh gemma      Gemma 3 270M; prints the path of the GGUF file
 #   scripts/setup.sh rival      llama-cpp-python's server, which `make bench` measures beside us; prints its python3
+#   scripts/setup.sh engines    engines other than llama.cpp, for tests; prints the folder of their virtual environment
 #   scripts/setup.sh venv       the Python peers that the tests talk to; prints the path of its python3
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -138,6 +139,22 @@ venv() {
   echo "$home/bin/python3"
 }
 
+engines() {
+  local key home
+  key=$( (cat "$ROOT/Tests/E2E/engines.txt"; python3 --version) | sha256sum | cut -c1-16)
+  home=$SKERRY_CACHE/engines/$key
+  if [ ! -f "$home/.complete" ]; then
+    mkdir -p "$SKERRY_CACHE/engines"
+    rm -rf "$home"
+    say "other engines: installing (about 110 MB)"
+    python3 -m venv "$home" 2>/dev/null || die "python3 -m venv failed; on Debian: apt-get install python3-venv"
+    quietly "$home/pip.log" "$home/bin/python3" -m pip install --disable-pip-version-check \
+      -r "$ROOT/Tests/E2E/engines.txt" || die "pip could not install Tests/E2E/engines.txt"
+    touch "$home/.complete"
+  fi
+  echo "$home"
+}
+
 # The same source as the engine, built by its own Python package: a fair rival in benchmarks.
 rival() {
   local key home
@@ -158,6 +175,6 @@ rival() {
 }
 
 case ${1:-} in
-  packages | engine | weights | gemma | rival | venv) "$1" ;;
-  *) die "usage: scripts/setup.sh packages|engine|weights|gemma|rival|venv" ;;
+  packages | engine | weights | gemma | rival | engines | venv) "$1" ;;
+  *) die "usage: scripts/setup.sh packages|engine|weights|gemma|rival|engines|venv" ;;
 esac

@@ -48,6 +48,8 @@ if [ "$what" = all ]; then
   COUNT=2000 swift test --skip-build --filter Fuzz $STRICT
 fi
 if wants e2e; then
+  # Where they can't be had, their tests are skipped, and say so.
+  if others=$(scripts/setup.sh engines); then export SKERRY_ENGINES=$others; fi
   heading 'Peers and real clients'
   "$python" -m pytest -q -p no:cacheprovider Tests/Peers Tests/E2E -m 'not chaos'
 fi

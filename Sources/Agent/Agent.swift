@@ -72,13 +72,15 @@ public final class Agent: Sendable {
 
     try DurableFile.makeDirectory(configuration.runtimeDirectory, mode: 0o755)
     try DurableFile.makeDirectory(configuration.engineSocketDirectory, mode: 0o700)
+    UnpackedFolder.sweep(state + "/engines")
     let sandbox = await SandboxState.find(configuration.engine.sandbox)
     let planner = EnginePlanner(
       configuration: configuration.engine, models: configuration.models, box: .find(configuration.engine))
     let inference = InferenceService(
       launcher: EngineLauncher(
         adapters: EngineAdapters(configuration), configuration: configuration.engine,
-        socketDirectory: configuration.engineSocketDirectory, sandbox: sandbox,
+        socketDirectory: configuration.engineSocketDirectory,
+        folderDirectory: state + "/engines", sandbox: sandbox,
         isReady: { await EngineHealth.isReady($0, $1) }),
       planner: planner,
       locate: { model, kind in try await registry.engineFiles(model, kind, planner.settings(for: model.name)) },

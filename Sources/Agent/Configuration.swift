@@ -19,6 +19,8 @@ public struct AgentConfiguration: Sendable, Hashable {
   public var log = Logging()
   public var limits = Limits()
   public var site = SiteConfiguration()
+  /// Engines other than llama.cpp, by name, over what is ready-made.
+  var engines: [String: EngineDescription] = [:]
   /// Settings of single models, by patterns of their names.
   var models = ModelSettingsTable()
 
@@ -114,7 +116,7 @@ extension AgentConfiguration {
   init(_ document: JSONField) throws(JSONFieldError) {
     let top = try document.members([
       "name", "stateDirectory", "runtimeDirectory", "policyDirectory", "listen", "engine", "sync", "store", "log",
-      "limits", "site", "bundle", "models",
+      "limits", "site", "bundle", "models", "engines",
     ])
     if let field = top["name"], !field.isNull { name = try AgentConfiguration.boxName(field, orNull: true) }
     if let field = top["stateDirectory"] { stateDirectory = try AgentConfiguration.path(field) }
@@ -131,6 +133,7 @@ extension AgentConfiguration {
     }
     if let field = top["limits"] { limits = try Limits(field) }
     if let field = top["site"] { site = try SiteConfiguration(field) }
+    if let field = top["engines"] { engines = try AgentConfiguration.engines(field) }
     if let field = top["models"] { models = try ModelSettingsTable(field) }
   }
 

@@ -116,6 +116,7 @@ extension AgentConfiguration {
         "drainSeconds": .integer(Int64(limits.drainSeconds)),
       ],
       "site": site.effective, "models": models.effective,
+      "engines": .object(engines.mapValues(\.effective)),
     ]
   }
 }

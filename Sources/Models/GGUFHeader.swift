@@ -11,6 +11,8 @@ public struct GGUFHeader: Sendable {
   public let integerArrays: [String: [UInt64]]
   /// Bytes of the matrices in the model's blocks, by ggml's number of their type.
   public let blockMatrixBytes: [UInt32: UInt64]
+  /// The files of a folder that travels in this one (`skerry.folder`); empty for weights of llama.cpp's.
+  public let files: [FolderFile]
   /// The number of weights, summed over all tensors.
   public let parameterCount: UInt64
   /// Where the tensors' data begins, in bytes.
@@ -99,6 +101,8 @@ private struct GGUFParser {
     var names: Set<String> = []
     var parameters: UInt64 = 0
     var matrices: [UInt32: UInt64] = [:]
+    var files: [FolderFile] = []
+    let isFolder = metadata[FolderFile.key] != nil
     var next: UInt64 = 0  // where the next tensor must begin, after dataStart
     var end: UInt64 = 0  // where the last byte of tensor data ends, after dataStart
     for _ in 0..<tensorCount {
@@ -113,6 +117,7 @@ private struct GGUFParser {
       end = try sum(tensor.offset, tensor.bytes, "tensor's extent")
       next = try aligned(end, to: alignment)
       parameters = try sum(parameters, tensor.elements, "number of parameters")
+      if isFolder { files.append(try FolderFile(tensor.name, at: tensor.offset, tensor.bytes, type: tensor.type)) }
       if tensor.isMatrix, tensor.name.hasPrefix("blk.") {
         matrices[tensor.type] = try sum(matrices[tensor.type] ?? 0, tensor.bytes, "size")
       }
@@ -124,7 +129,8 @@ private struct GGUFParser {
     guard dataEnd <= cursor.fileSize else { throw GGUFError.truncated(needed: dataEnd, have: cursor.fileSize) }
     return GGUFHeader(
       version: version, tensorCount: tensorCount, metadata: metadata, integerArrays: arrays,
-      blockMatrixBytes: matrices, parameterCount: parameters, dataStart: dataStart, dataEnd: dataEnd)
+      blockMatrixBytes: matrices, files: files.map { $0.moved(by: dataStart) }, parameterCount: parameters,
+      dataStart: dataStart, dataEnd: dataEnd)
   }
 
   // MARK: metadata

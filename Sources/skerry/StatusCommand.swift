@@ -28,6 +28,7 @@ func statusText(_ status: JSONValue, now: Int64) -> String {
   rows.append(("metadata", freshnessText(status["freshness"] ?? .null, now: now)))
   rows.append(("clock", clockText(status["clock"] ?? .null)))
   rows.append(("sandbox", sandboxText(status["sandbox"] ?? .null)))
+  rows.append(("programs", programsText(status["enginePrograms"]?.array ?? [])))
   let cosigned = audit["cosignedSize"]?.integer
   rows.append(
     ("audit", "\(audit.text("size")) entries, \(cosigned.map { "the first \($0) cosigned" } ?? "none cosigned yet")"))
@@ -117,6 +118,17 @@ func accountText(_ account: JSONValue) -> String? {
     parts.append("\(waiting.count) waiting, the first in place \(first.text("position"))")
   }
   return parts.isEmpty ? nil : parts.joined(separator: ", ")
+}
+
+/// Which engine programs are there; how to get llama.cpp's, without which few models answer.
+private func programsText(_ programs: [JSONValue]) -> String? {
+  let there = programs.filter { $0["installed"]?.bool == true }.map { $0.text("name") }
+  let missing = programs.filter { $0["installed"]?.bool == false }
+  let notes = missing.map { program in
+    program.text("name") == "llama.cpp"
+      ? "llama.cpp is missing: \(program.text("remedy"))" : "no \(program.text("name"))"
+  }
+  return programs.isEmpty ? nil : (there + notes).joined(separator: ", ")
 }
 
 private func sandboxText(_ sandbox: JSONValue) -> String? {

@@ -15,7 +15,8 @@ extension EngineLauncher {
   ) {
     self.init(
       adapters: EngineAdapters([LlamaServerAdapter(program: program)]), configuration: configuration,
-      socketDirectory: socketDirectory, sandbox: sandbox, isReady: { address, _ in await isReady(address) })
+      socketDirectory: socketDirectory, folderDirectory: socketDirectory + "/folders", sandbox: sandbox,
+      isReady: { address, _ in await isReady(address) })
   }
 }
 

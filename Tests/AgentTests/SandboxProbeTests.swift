@@ -129,7 +129,8 @@ private struct ProbeAdapter: EngineAdapter {
     configuration.startSeconds = 20
     let launcher = EngineLauncher(
       adapters: EngineAdapters([adapter]), configuration: configuration,
-      socketDirectory: scratch.path + "/engines", sandbox: sandbox, isReady: { _, _ in false })
+      socketDirectory: scratch.path + "/engines", folderDirectory: scratch.path + "/folders", sandbox: sandbox,
+      isReady: { _, _ in false })
     var plan = EnginePlan(contextTokens: 512, slots: 1, threads: 1, promptCacheMiB: 0)
     plan.memory.weights = 64 << 20
     do {
@@ -155,7 +156,7 @@ private struct ProbeAdapter: EngineAdapter {
       let adapter = ProbeAdapter(program: probe, arguments: { _ in ["open-device", node] }, listening: .unixSocket)
       let launcher = EngineLauncher(
         adapters: EngineAdapters([adapter]), configuration: configuration, socketDirectory: scratch.path + "/engines",
-        sandbox: sandbox, isReady: { _, _ in false })
+        folderDirectory: scratch.path + "/folders", sandbox: sandbox, isReady: { _, _ in false })
       let model = EngineModel(name: "probe", version: "1", sha256: host.file.digest, length: 7, contextLength: 0)
       await #expect {
         _ = try await launcher.start(

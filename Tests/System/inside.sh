@@ -169,6 +169,8 @@ if [ -s /weights.gguf ]; then
   check 'the engine runs as skerry' differ "$engine" ''
   check '… in a network of its own' differ "$(readlink /proc/"$engine"/ns/net)" "$(readlink /proc/"$(main_pid)"/ns/net)"
   check '… with filtered system calls and no capability' equal "$(grep -E '^Seccomp:|CapEff|CapBnd' /proc/"$engine"/status | cut -f 2 | sort | xargs)" '0000000000000000 0000000000000000 2'
+  check '… with a filter of its own besides the unit'"'"'s' sh -c "[ \$(grep '^Seccomp_filters:' /proc/$engine/status | cut -f 2) -gt \$(grep '^Seccomp_filters:' /proc/$(main_pid)/status | cut -f 2) ]"
+  check '… and a bound on processes' sh -c "grep '^Max processes' /proc/$engine/limits | grep -Eq ' [0-9]{3} +[0-9]{3} '"
   before=$(main_pid)
   kill -KILL "$before"
   check 'no engine outlives a killed agent' eventually 3 sh -c "! [ -d /proc/$engine ]"

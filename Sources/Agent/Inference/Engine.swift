@@ -15,14 +15,21 @@ final class Engine: Sendable {
   let startedAt: Duration
   private let stopSchedule: [(signal: Int32, wait: Duration)]
   private let group: BoundedGroup?
+  /// What its model was unpacked into, where it is a folder.
+  private let folder: UnpackedFolder?
+  /// What requests to it call the model.
+  let requestName: String
   private let use: Mutex<(count: Int, last: Duration)>
   private let farewell = Mutex<Duration?>(nil)
   private let answered = Atomic<Bool>(false)
 
   init(
     _ model: EngineModel, _ kind: EngineKind, _ plan: EnginePlan, _ address: EngineAddress, _ process: ChildProcess,
-    _ files: EngineFiles, group: BoundedGroup? = nil, stopSchedule: [(signal: Int32, wait: Duration)]
+    _ files: EngineFiles, group: BoundedGroup? = nil, folder: UnpackedFolder? = nil, requestName: String? = nil,
+    stopSchedule: [(signal: Int32, wait: Duration)]
   ) {
+    self.folder = folder
+    self.requestName = requestName ?? model.name
     self.files = files
     self.model = model
     self.kind = kind

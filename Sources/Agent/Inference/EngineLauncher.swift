@@ -1,5 +1,6 @@
 import Glibc
 import Host
+import Models
 import Storage
 import Synchronization
 
@@ -10,13 +11,16 @@ struct EngineLauncher: Sendable {
   let configuration: AgentConfiguration.Engine
   /// Its sockets go into folders of their own below this one.
   let socketDirectory: String
+  /// Models that are folders are unpacked below this one.
+  let folderDirectory: String
   let sandbox: SandboxState
   /// Whether the engine at this address answers this path with 200.
   let isReady: @Sendable (EngineAddress, String) async -> Bool
 
   /// Starts an engine on verified files and waits until it is ready. Throws `InferenceError`.
   func start(_ model: EngineModel, _ kind: EngineKind, _ plan: EnginePlan, files: EngineFiles) async throws -> Engine {
-    let adapter = try adapters.named(plan.adapter)
+    let header = GGUFHeader.read(files.model)
+    let adapter = try adapters.adapter(plan.adapter, form: header?.folderForm)
     guard access(adapter.program, X_OK) == 0 else {
       throw InferenceError.noProgram(path: adapter.program, remedy: adapter.remedy)
     }
@@ -27,6 +31,7 @@ struct EngineLauncher: Sendable {
       throw InferenceError.noSandbox(
         reason: "without one, everybody on this host could ask \(adapter.name) past the agent")
     }
+    let unpacked = try await unpack(header, files.model, for: adapter, model)
     // Another engine for the same file may be finishing its answers: each has a folder of its own.
     let number = EngineLauncher.count.add(1, ordering: .relaxed).newValue
     let folder = "\(socketDirectory)/\(model.sha256.hex.prefix(12))-\(kind.rawValue.prefix(1))\(number)"
@@ -36,7 +41,7 @@ struct EngineLauncher: Sendable {
     unlink(socket)
     let start = EngineStart(
       model: model, kind: kind, plan: plan, adapter: adapter, files: files, devices: configuration.deviceNodes(),
-      folder: folder, socket: socket)
+      folder: folder, socket: socket, unpacked: unpacked)
     let engine: Engine
     do { engine = try await sandbox.isActive ? start.inside(sandbox) : start.outside() } catch {
       throw InferenceError.notStarted(model: model.label, lastWords: "\(error)")
@@ -49,6 +54,28 @@ struct EngineLauncher: Sendable {
       throw error
     }
     return engine
+  }
+
+  /// Nil for an engine that takes a file.
+  private func unpack(
+    _ header: GGUFHeader?, _ file: VerifiedFile, for adapter: any EngineAdapter, _ model: EngineModel
+  ) async throws -> UnpackedFolder? {
+    guard adapter.form != nil || header?.folderForm != nil else { return nil }
+    guard let header, adapter.form == header.folderForm else {
+      let wanted = adapter.form.map { "a folder of the form \($0)" } ?? "a GGUF file"
+      let got = header?.folderForm.map { "a folder of the form \($0)" } ?? "a GGUF file"
+      throw InferenceError.notStarted(
+        model: model.label,
+        lastWords: "\(adapter.name) takes \(wanted) and the model is \(got); name another engine under models")
+    }
+    let parent = folderDirectory
+    do {
+      try DurableFile.makeDirectory(parent, mode: 0o700)
+      return try await offPool { try UnpackedFolder(header.files, of: file, in: parent) }
+    } catch let error as StorageError {
+      if case .busy = error { throw InferenceError.tampered(model: model.label, reason: Engine.tampering(error)) }
+      throw InferenceError.notStarted(model: model.label, lastWords: "its folder could not be unpacked: \(error)")
+    }
   }
 
   private func demandUntouched(_ engine: Engine) throws(InferenceError) {
@@ -93,13 +120,15 @@ struct EngineStart: Sendable {
   /// The folder of its socket.
   let folder: String
   let socket: String
+  let unpacked: UnpackedFolder?
 
   /// The port inside of a sandbox, where nobody else listens.
   private static let insidePort: UInt16 = 8080
   /// The engine opens no name that somebody could give to another file: it gets the descriptors that were hashed, from
   /// number 3 on, and opens them as `/proc/self/fd/N`.
   func outside() async throws -> Engine {
-    let paths = files.all.indices.map { "/proc/self/fd/\($0 + 3)" }
+    var paths = files.all.indices.map { "/proc/self/fd/\($0 + 3)" }
+    if let unpacked { paths[0] = unpacked.path }
     let address: EngineAddress
     switch adapter.listening {
     case .unixSocket: address = .unix(path: socket)
@@ -109,16 +138,20 @@ struct EngineStart: Sendable {
     let process = try await ChildProcess.spawn(
       adapter.program, command.arguments, environment: command.environment, standardInput: .pipe,
       passing: files.all.map(\.descriptor), limits: limits)
-    return Engine(model, kind, plan, address, process, files, stopSchedule: adapter.stopSchedule)
+    return Engine(
+      model, kind, plan, address, process, files, folder: unpacked, requestName: adapter.requestName(model),
+      stopSchedule: adapter.stopSchedule)
   }
 
   /// bubblewrap binds the descriptors that were hashed to names inside. An engine that can listen on a port only does so
   /// on its sandbox's own loopback, and a relay inside carries what comes to a Unix socket outside.
   func inside(_ sandbox: SandboxState) async throws -> Engine {
-    let paths = files.all.map { "/models/\($0.digest.hex).gguf" }
+    var paths = files.all.map { "/models/\($0.digest.hex).gguf" }
+    if unpacked != nil { paths[0] = "/models/\(files.model.digest.hex)" }
     var contents = Sandbox.Contents(program: adapter.program)
     contents.visible += adapter.confinement.visible + [EngineProgram.surroundings(adapter.program)]
     contents.files = zip(files.all, paths).map { ($0.descriptor, $1) }
+    if let unpacked { contents.files[0].descriptor = unpacked.descriptor }
     contents.devices = devices
     contents.processes = EngineStart.processes
     contents.filter = sandbox.hasFilter ? filter : nil
@@ -147,7 +180,8 @@ struct EngineStart: Sendable {
     let process = try await sandbox.sandbox.spawn(contents, standardInput: .pipe, limits: limits, group: group)
     withExtendedLifetime(listening) {}
     return Engine(
-      model, kind, plan, address, process, files, group: group,
+      model, kind, plan, address, process, files, group: group, folder: unpacked,
+      requestName: adapter.requestName(model),
       // A signal would end the sandbox, not reach the engine; the helper inside sends it one at end-of-file.
       stopSchedule: adapter.watchesInput ? adapter.stopSchedule : [(Int32(0), patience + .milliseconds(500))])
   }

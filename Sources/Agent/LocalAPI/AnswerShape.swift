@@ -15,8 +15,11 @@ struct AnswerShape: Sendable, Hashable {
   /// The model writes calls of tools as JSON text, which is to become calls.
   var writesCalls = false
 
+  /// What the model is called, where its engine calls it something else.
+  var modelName: String?
+
   /// Whether each chunk has to be looked into.
-  var isMended: Bool { topLogprobs != nil || hasLegacyLogprobs || writesCalls }
+  var isMended: Bool { topLogprobs != nil || hasLegacyLogprobs || writesCalls || modelName != nil }
 }
 
 /// Turns an engine's chunks into the ones that were asked for.
@@ -42,7 +45,9 @@ struct AnswerMender: Sendable {
   }
 
   private mutating func mended(_ chunk: JSONValue) -> JSONValue {
-    guard var members = chunk.object, let choices = chunk["choices"]?.array else { return chunk }
+    guard var members = chunk.object else { return chunk }
+    if let name = shape.modelName, members["model"] != nil { members["model"] = .string(name) }
+    guard let choices = chunk["choices"]?.array else { return .object(members) }
     var made: [JSONValue] = []
     for choice in choices { made.append(mended(choice: choice)) }
     members["choices"] = .array(made)

@@ -121,9 +121,11 @@ struct InferenceDesk: Sendable {
       if !request.endpoint.isStreamed { lease.engine.noteAnswer() }
       // The engine worked meanwhile; the caller gets nothing of it before the decision is on record.
       try await admission.decision.settled()
+      var shape = request.shape
+      if lease.engine.requestName != model.name { shape.modelName = model.name }
       return Answer(
         model: model, lease: lease, record: record, stream: stream, loading: loading, endpoint: request.endpoint,
-        shape: request.shape)
+        shape: shape)
     } catch {
       let outcome = error is CancellationError ? InferenceRecord.Outcome.cancelled : .failed
       try await record.finish(outcome, reason: APIFailure.recordable(error))
@@ -136,7 +138,7 @@ struct InferenceDesk: Sendable {
   ) async throws -> ClientStream {
     var upstream = lease.address.request(
       "POST", request.endpoint.rawValue, headers: ["Content-Type": "application/json"],
-      body: request.upstream(alias: model.name, adding: members))
+      body: request.upstream(alias: lease.engine.requestName, adding: members))
     // A long prompt on a slow box keeps the engine silent for long; a hung engine for ever.
     upstream.lowSpeed = (bytesPerSecond: 1, seconds: patience)
     upstream.maxResponseBytes = 1 << 30

@@ -58,6 +58,7 @@ extension LocalAPI {
         }),
       "clock": LocalAPI.clock(account), "freshness": LocalAPI.freshness(freshness),
       "engines": .array(engines.map { LocalAPI.engine($0) }), "account": desk.gate.account(of: caller.label),
+      "enginePrograms": .array(EngineAdapters(configuration).facts),
       "store": try await store(),
       "audit": audit(), "sync": try JSONValue(encoding: syncing), "outbox": .integer(Int64(syncing.outbox)),
       "keys": [

@@ -1,5 +1,6 @@
 import Glibc
 import Host
+import Trust
 
 /// What the agent must know of an engine's program: how it is started on a model, when it is ready, how it is stopped,
 /// and what it can do. Every engine speaks OpenAI's API once it is ready.
@@ -18,13 +19,23 @@ protocol EngineAdapter: Sendable {
   /// Whether it answers only who knows the secret that it was started with.
   var takesSecret: Bool { get }
   var confinement: EngineConfinement { get }
+  /// The form of folder that it takes (`FolderFile`); nil: it takes a GGUF file.
+  var form: String? { get }
   /// Signals and how long each has to work, after end-of-file on standard input was given; then it is killed.
   var stopSchedule: [(signal: Int32, wait: Duration)] { get }
   /// How a person gets the program where it is missing.
   var remedy: String { get }
 
+  /// What requests to it call the model.
+  func requestName(_ model: EngineModel) -> String
+
   /// The program's arguments and environment. Nothing of the agent's own environment reaches an engine.
   func command(_ model: EngineModel, _ kind: EngineKind, _ plan: EnginePlan, at place: EnginePlace) -> EngineCommand
+}
+
+extension EngineAdapter {
+  var form: String? { nil }
+  func requestName(_ model: EngineModel) -> String { model.name }
 }
 
 /// What an engine needs of its sandbox beyond its model and the system's libraries.
@@ -77,11 +88,33 @@ struct EngineAdapters: Sendable {
   }
 
   init(_ configuration: AgentConfiguration) {
-    self.init([LlamaServerAdapter(program: configuration.enginePath)])
+    let described = EngineDescription.readyMade.merging(configuration.engines) { $1 }
+    self.init(
+      [LlamaServerAdapter(program: configuration.enginePath)]
+        + described.map { DescribedAdapter(name: $0, description: $1) })
   }
 
   /// All of them, by name.
   var all: [any EngineAdapter] { adapters.values.sorted { $0.name < $1.name } }
+
+  /// Each with its program, whether that is there, and how to get it when it is not.
+  var facts: [JSONValue] {
+    all.map { adapter in
+      let isThere = access(adapter.program, X_OK) == 0
+      return [
+        "name": .string(adapter.name), "program": .string(adapter.program), "installed": .bool(isThere),
+        "remedy": isThere ? .null : .string(adapter.remedy), "form": adapter.form.map(JSONValue.string) ?? .null,
+      ]
+    }
+  }
+
+  /// The adapter for a model: the one that its settings name, else for a folder one that takes its form and is there.
+  func adapter(_ name: String, form: String?) throws(InferenceError) -> any EngineAdapter {
+    let named = try named(name)
+    guard let form, named.form != form, name == LlamaServerAdapter.name else { return named }
+    let fitting = all.filter { $0.form == form }
+    return fitting.first { access($0.program, X_OK) == 0 } ?? fitting.first ?? named
+  }
 
   /// Throws `InferenceError.noAdapter` for a name that nothing describes.
   func named(_ name: String) throws(InferenceError) -> any EngineAdapter {

@@ -18,4 +18,17 @@ enum EngineProgram {
     let shared = ["/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"]
     return shared.contains(folder) ? path : folder
   }
+
+  /// The folders of a virtual environment that a program lies in, and of the Python that it was made with.
+  static func environment(_ path: String) -> [String] {
+    let folder = path.prefix(upTo: path.lastIndex(of: "/") ?? path.startIndex)
+    guard folder.hasSuffix("/bin"), access(folder.dropLast(4) + "/pyvenv.cfg", F_OK) == 0 else { return [] }
+    var found = [String(folder.dropLast(4))]
+    if let real = realpath(folder + "/python3", nil) {
+      let words = String(cString: real).split(separator: "/").dropLast(2)
+      free(real)
+      if words.count > 1, words.first != "usr" { found.append("/" + words.joined(separator: "/")) }
+    }
+    return found
+  }
 }
