@@ -199,3 +199,12 @@ struct AttentionShape {
     }
   }
 }
+
+extension GGUFHeader {
+  /// Whether a model with this header may draft for the other: llama-server takes one whose vocabulary is a little larger
+  /// or smaller, and ends itself at the first word that only one of them has.
+  public func sharesVocabulary(with other: GGUFHeader) -> Bool {
+    let keys = ["model", "tokens", "bos_token_id", "eos_token_id"].map { "tokenizer.ggml." + $0 }
+    return metadata["tokenizer.ggml.tokens"] != nil && keys.allSatisfy { metadata[$0] == other.metadata[$0] }
+  }
+}

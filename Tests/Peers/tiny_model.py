@@ -4,11 +4,11 @@ import gguf
 import numpy
 
 
-def tiny_llama(path, layers=2, width=64, seed=1, context=2048, words=320):
+def tiny_llama(path, layers=2, width=64, seed=1, context=2048, words=320, name=None):
     """All of the same `words` have the same vocabulary, so that one can draft for another."""
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_type("model")
-    writer.add_name(f"tiny-{seed}")
+    writer.add_name(name or f"tiny-{seed}")
     writer.add_context_length(context)
     writer.add_embedding_length(width)
     writer.add_block_count(layers)

@@ -49,6 +49,8 @@ struct EnginePlanner: Sendable {
     wishes.slots = settings.slots ?? configuration.slots
     wishes.threads = settings.threads ?? (configuration.threads > 0 ? configuration.threads : nil)
     wishes.promptCacheMiB = settings.promptCacheMiB ?? configuration.promptCacheMiB
+    // What llama-server remembers of prompts does not tell which adapters it was computed with.
+    if beside.adapters > 0, kind == .generate { wishes.promptCacheMiB = 0 }
     wishes.batch = kind == .embed ? 512 : EnginePlan.usualBatch
     wishes.isEmbedding = kind == .embed
     (wishes.keyBytes, wishes.valueBytes) = EnginePlanner.cacheTypes(arguments)
@@ -56,6 +58,10 @@ struct EnginePlanner: Sendable {
     var extra = EngineMemory()
     extra.weights = beside.adapters
     wishes.beside = kind == .generate ? extra : nil
+    var beside = beside
+    if let draft = beside.draft, let header, !header.sharesVocabulary(with: draft.header) {
+      (beside.draft, beside.draftProblem) = (nil, "it has another vocabulary")
+    }
     wishes.draft = kind == .generate ? beside.draft?.header : nil
 
     let sizing = header.map { EngineSizing($0, wishes: wishes, box: box) }
@@ -67,6 +73,9 @@ struct EnginePlanner: Sendable {
     plan.batchTokens = wishes.batch
     plan.memory = sizing?.memory ?? EngineMemory(fileLength: model.length)
     plan.reasons = sizing?.reasons ?? ["the file has no header that can be read: the plan rests on its length"]
+    if beside.adapters > 0, kind == .generate {
+      plan.reasons.append("no remembered prompts: LoRA adapters are loaded, and they change what was computed")
+    }
     if let engine = settings.engine { plan.adapter = engine }
     guard kind == .generate else { return plan }
     switch settings.speculative {

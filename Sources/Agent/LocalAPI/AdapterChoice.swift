@@ -75,15 +75,18 @@ extension InferenceDesk {
 }
 
 extension Engine {
-  /// The member `lora` as this engine numbers its adapters; nil when it lacks one. Empty for no choice at all.
+  /// The member `lora` as this engine numbers its adapters; nil when it lacks one. Empty for an engine without adapters.
+  ///
+  /// Every adapter is named, those that were not chosen with the scale 0: llama-server forgets what a slot has computed
+  /// with other adapters only where a request has such a member.
   func numbers(of choices: [AdapterChoice]) -> [String: JSONValue]? {
-    guard !choices.isEmpty else { return [:] }
-    var list: [JSONValue] = []
+    var scales = Array(repeating: 0.0, count: files.adapters.count)
     for choice in choices {
       guard let number = files.adapters.firstIndex(where: { $0.digest == choice.sha256 }) else { return nil }
-      list.append(["id": .integer(Int64(number)), "scale": .double(choice.scale)])
+      scales[number] = choice.scale
     }
-    return ["lora": .array(list)]
+    guard !scales.isEmpty else { return [:] }
+    return ["lora": .array(scales.enumerated().map { ["id": .integer(Int64($0)), "scale": .double($1)] })]
   }
 }
 
