@@ -309,3 +309,54 @@ def test_an_upgrade_starts_the_new_engine_beside_the_old(box, fleet, tmp_path):
     stream.join(60)
     assert stream.lines[-1] == "data: [DONE]" and sum('" sea"' in line for line in stream.lines) == 160
     wait_for("the old engine is gone", lambda: is_gone(old[0]), 15)
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_who_hangs_up_is_let_go_of_under_load(box, streamed):
+    """What the agent itself takes for it: the engine here computes nothing, and counts what it still answers."""
+    stop = threading.Event()
+
+    def load():
+        body = {"model": "a", "messages": [{"role": "user", "content": "[mock tokens=20 speed=200]"}]}
+        while not stop.is_set():
+            box.request("POST", "/v1/chat/completions", body, box.app)
+    body = json.dumps({"model": "a", "stream": streamed,
+                       "messages": [{"role": "user", "content": "[mock tokens=4000 speed=40]"}]}).encode()
+    head = (b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer "
+            + box.app.encode() + b"\r\nContent-Length: %d\r\n\r\n" % len(body))
+    begin(box, "a", 1)[0].join(30)
+    path = str(next(box.run.glob("engines/*-g*/s.sock")))
+
+    def cancelled():
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(path)
+            s.sendall(b"GET /mock HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            data = b""
+            while piece := s.recv(65536):
+                data += piece
+            found = json.loads(data.split(b"\r\n\r\n", 1)[1])
+            return found["cancelled"], found["running"]
+    busy = [threading.Thread(target=load) for _ in range(2)]
+    for thread in busy:
+        thread.start()
+    took = []
+    try:
+        for _ in range(COUNT * 2):
+            before = cancelled()[0]
+            with socket.create_connection(("127.0.0.1", box.port), 5) as s:
+                s.sendall(head + body)
+                wait_for("it is asked", lambda: sum(
+                    e["requests"] for e in box.status()["engines"]) > 0 and cancelled()[1] > 0, 10, 0.01)
+                time.sleep(0.15)
+                s.shutdown(socket.SHUT_RDWR)
+            gone = time.monotonic()
+            wait_for("it was let go of", lambda: cancelled()[0] > before, 10, 0.002)
+            took.append(time.monotonic() - gone)
+    finally:
+        stop.set()
+        for thread in busy:
+            thread.join()
+    took.sort()
+    print(f"{'streamed' if streamed else 'whole'}: {len(took)} hang-ups let go of after {took[len(took) // 2] * 1000:.0f} ms "
+          f"(median), {took[int(len(took) * 0.99)] * 1000:.0f} ms (99th percentile)")
+    assert took[len(took) // 2] < 0.5
