@@ -44,6 +44,9 @@ let package = Package(
     .executableTarget(name: "skerry-confine", linkerSettings: small),
     .executableTarget(name: "skerry-probe", linkerSettings: small),
 
+    // libedit, whose functions take variable arguments.
+    .target(name: "CEdit", linkerSettings: [.linkedLibrary("edit")]),
+
     // Domain: bytes and values in, decisions out.
     module("Trust", ["COpenSSL"]),
     module("Access", ["Trust"]),
@@ -55,6 +58,7 @@ let package = Package(
     module("Web", ["Trust", "CCurl", "CMicroHTTPD"]),
     module("Host", ["CSystemd", "CProcess"]),
     module("CommandLine", []),
+    module("LineEditing", ["CEdit"]),
 
     // Composition.
     module("Agent", domain + ["Storage", "Web", "Host"]),
@@ -62,7 +66,7 @@ let package = Package(
 
     // Programs.
     program("skerryd", ["Agent", "CommandLine"]),
-    program("skerry", domain + ["Storage", "Web", "Host", "CommandLine"]),
+    program("skerry", domain + ["Storage", "Web", "Host", "CommandLine", "LineEditing"]),
     program("skerry-hub", ["Hub", "CommandLine", "Fleet", "Host", "Storage", "Trust"]),
 
     program("skerry-tuf-client", ["Trust", "Storage", "Web", "CommandLine"]),
@@ -76,6 +80,7 @@ let package = Package(
     tests("Web", ["Web", "Trust"]),
     tests("Host", ["Host"]),
     tests("CommandLine", ["CommandLine"]),
+    tests("LineEditing", ["LineEditing"]),
     tests("CLI", ["skerry", "CommandLine", "Web", "Fleet", "Access", "Trust"]),
     tests("Agent", domain + ["Agent", "Storage", "Web", "Host"]),
     tests("Hub", domain + ["Hub", "Storage", "Web", "Host"]),

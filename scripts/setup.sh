@@ -12,7 +12,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 PACKAGES='cmake ninja-build g++ pkg-config libsqlite3-dev libcurl4-openssl-dev libssl-dev
-  libmicrohttpd-dev libsystemd-dev libzstd-dev bubblewrap curl procps iproute2 openssl systemd-container casync man-db faketime
+  libmicrohttpd-dev libsystemd-dev libzstd-dev libedit-dev bubblewrap curl procps iproute2 openssl systemd-container casync man-db faketime
   python3-venv'
 
 packages() {

@@ -5,15 +5,16 @@ import Web
 /// A conversation with one model, over OpenAI's API.
 struct Chat: Sendable {
   let model: String
-  private let settings: [String: JSONValue]
-  private let opening: [JSONValue]
+  /// By the names that the agent knows them by.
+  private(set) var settings: [String: JSONValue]
+  private(set) var system: String?
   private(set) var messages: [JSONValue]
 
   init(model: String, system: String? = nil, settings: [String: JSONValue] = [:]) {
     self.model = model
     self.settings = settings
-    opening = system.map { [Self.message("system", $0)] } ?? []
-    messages = opening
+    self.system = system
+    messages = system.map { [Self.message("system", $0)] } ?? []
   }
 
   init(_ invocation: Invocation) throws {
@@ -54,7 +55,17 @@ struct Chat: Sendable {
   }
 
   /// Forgets everything but the system's words.
-  mutating func clear() { messages = opening }
+  mutating func clear() { messages = system.map { [Self.message("system", $0)] } ?? [] }
+
+  /// Other words for the system, from here on; what was said stays.
+  mutating func setSystem(_ text: String?) {
+    messages.removeAll { $0["role"] == "system" }
+    if let text { messages.insert(Self.message("system", text), at: 0) }
+    system = text
+  }
+
+  /// Null takes a setting away.
+  mutating func set(_ name: String, _ value: JSONValue) { settings[name] = value == .null ? nil : value }
 
   /// Asks, hands on the answer's words as they come, and remembers both. An answer that was stopped by cancelling the
   /// task is remembered as far as it came; one that failed leaves the conversation as it was before.

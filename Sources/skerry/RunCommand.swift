@@ -6,7 +6,11 @@ let runNoun = Noun(
     "run", "ask a model: one prompt, or a chat",
     discussion: """
       With a prompt, or with one on standard input, it prints the answer as it comes and ends. Without, it holds a \
-      chat that remembers what was said: /clear forgets it, /exit or Ctrl-D ends it, and Ctrl-C stops an answer.
+      chat that remembers what was said. Ctrl-C stops an answer, Ctrl-D leaves, and /help tells the rest: /clear, \
+      /system, /set, prompts of several lines.
+
+      Prompts are kept for the arrow keys in ~/.local/state/skerry/history, which only you can read; SKERRY_HISTORY \
+      names another file, or says off. Keys are those of emacs, or what ~/.editrc makes of them.
 
       With --json it prints one value when the answer is complete.
       """,
@@ -18,6 +22,7 @@ let runNoun = Noun(
       OptionSpec("system", value: "TEXT", "what the model is told before everything else"),
       OptionSpec("max-tokens", value: "N", "the longest answer"),
       OptionSpec("temperature", value: "T", "0 always takes the likeliest word; 1 is lively"),
+      OptionSpec("no-history", "keep nothing of what is typed"),
       OptionSpec("stats", "tell the speed on standard error"),
     ],
     examples: [

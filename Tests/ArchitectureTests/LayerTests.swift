@@ -4,11 +4,11 @@ import Testing
 /// The arrows of docs/architecture.md, proved on the sources themselves.
 @Suite struct LayerTests {
   static let domain = ["Trust", "Access", "Models", "Fleet"]
-  static let adapters = ["Storage", "Web", "Host", "CommandLine"]
+  static let adapters = ["Storage", "Web", "Host", "CommandLine", "LineEditing"]
   static let composition = ["Agent", "Hub"]
   static let wrappers = [
     "CSQLite": "Storage", "CZstd": "Storage", "CCurl": "Web", "CMicroHTTPD": "Web", "COpenSSL": "Trust",
-    "CSystemd": "Host", "CProcess": "Host",
+    "CSystemd": "Host", "CProcess": "Host", "CEdit": "LineEditing",
   ]
   static let root = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }
 
