@@ -227,6 +227,9 @@ class Engine:
             return await self.answer(path, body, write)
         if path in ("/v1/embeddings", "/embeddings"):
             return await self.embed(body, write)
+        if path == "/v1/chat/completions/input_tokens":
+            return write.json(200, {"object": "response.input_tokens",
+                                    "input_tokens": max(1, len(json.dumps(body.get("messages", []))) // 4)})
         if path == "/tokenize":
             return write.json(200, {"tokens": list(range(max(1, len(str(body.get("content", ""))) // 4)))})
         if path == "/apply-template":

@@ -49,7 +49,7 @@ def client(box):
 
 
 def create(api, model, **more):
-    given = {"model": model, "messages": HELLO, "max_tokens": 8, "temperature": 0, **more}
+    given = {"model": model, "messages": HELLO, "max_tokens": 8, "extra_body": {"temperature": 0}, **more}
     call = lambda c: c.messages.create(**given)  # noqa: E731
     return api.stream(call) if given.get("stream") else api.ask(call)
 
@@ -135,7 +135,7 @@ def test_conversations(api, model, messages):
 
 
 @pytest.mark.parametrize("more", [
-    {"messages": []}, {"messages": [{"role": "system", "content": "x"}]}, {"temperature": 2}, {"max_tokens": 0},
+    {"messages": []}, {"messages": [{"role": "system", "content": "x"}]}, {"extra_body": {"temperature": 2}}, {"max_tokens": 0},
     {"messages": [{"role": "user", "content": [{"type": "image", "source": {
         "type": "base64", "media_type": "image/png", "data": "AAAA"}}]}]},
     {"messages": [{"role": "user", "content": [{"type": "document", "source": {"type": "text"}}]}]},
@@ -170,5 +170,5 @@ def test_what_was_asked_is_on_record(box, client):
     client.messages.create(model=MODEL, max_tokens=2, messages=[{"role": "user", "content": "swordfish"}])
     log = box.skerry("audit", "export", "--output", "-").stdout
     entries = [json.loads(line) for line in log.splitlines()]
-    last = [e for e in entries if e.get("kind") == "inference"][-1]
-    assert "swordfish" not in log and last["fields"]["api"] == "anthropic.messages" and last["actor"] == "token:app"
+    last = [e["record"] for e in entries if e.get("record", {}).get("kind") == "inference"][-1]
+    assert "swordfish" not in log and last["api"] == "anthropic.messages" and last["actor"] == "token:app"

@@ -391,7 +391,8 @@ def test_responses_hold_a_schema(api, model):
 
 
 def test_the_sdks_own_stream_helper_puts_it_together(client):
-    with client.responses.stream(model=MODEL, input="Say hello.", max_output_tokens=8) as stream:
+    # The helper gives up on answers that are cut off.
+    with client.responses.stream(model=MODEL, input="Say hello.", max_output_tokens=400, temperature=0) as stream:
         assert [e.type for e in stream][0] == "response.created"
         assert stream.get_final_response().output_text is not None
     with client.chat.completions.stream(model=MODEL, messages=HELLO, max_tokens=8) as stream:
@@ -500,6 +501,6 @@ def test_a_wrong_method_names_the_right_ones(box):
 def test_what_was_asked_is_on_record_with_its_counts(box, client):
     respond(Sync(client), MODEL, input="swordfish")
     entries = [json.loads(line) for line in box.skerry("audit", "export", "--output", "-").stdout.splitlines()]
-    last = [e for e in entries if e.get("kind") == "inference"][-1]
+    last = [e["record"] for e in entries if e.get("record", {}).get("kind") == "inference"][-1]
     assert "swordfish" not in json.dumps(entries)
-    assert last["fields"]["api"] == "openai.responses" and last["fields"]["promptTokens"] > 0
+    assert last["api"] == "openai.responses" and last["promptTokens"] > 0

@@ -20,7 +20,8 @@ struct APIOperation: Sendable {
       Answer(status: status, type: "application/json", schema: schema)
     }
     static let events = Answer(
-      type: "text/event-stream", schema: Schema.string.about("Server-sent events, where the request asks for a stream.")
+      type: "text/event-stream",
+      schema: Schema.record(.must("data", .string)).about("Events, where the request asks for a stream.")
     )
     static let lines = Answer(
       type: "application/x-ndjson", schema: Schema.string.about("One JSON object a line."))

@@ -37,11 +37,11 @@ extension APIDocument {
       answers: [.json(line), .lines]),
     APIOperation(
       method: "POST", path: "/api/embed", summary: "Vectors of texts.",
-      body: named(.must("input", .either(.text(1...Int.max), .list(.text(1...Int.max), 1...2048)))),
+      body: named(Schema.Member(name: "input", schema: .anything, isRequired: false)),
       answers: [.json(.record(.must("model", .string), .must("embeddings", .list(.list(.number)))))]),
     APIOperation(
       method: "POST", path: "/api/embeddings", summary: "The vector of one text.",
-      body: named(.must("prompt", .text(1...Int.max))),
+      body: named(.may("prompt", .string)),
       answers: [.json(.record(.must("embedding", .list(.number))))]),
     APIOperation(
       method: "POST", path: "/api/pull", summary: "Asks the fleet for a model, and obeys.",
