@@ -95,7 +95,8 @@ check '… which answers' answers
 
 # --- the sandbox, from inside the unit
 if as skerry bwrap --unshare-all --ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 --proc /proc --dev /dev /usr/bin/true 2>/results/bwrap; then
-  check 'the unit leaves bubblewrap what it needs' matches "$(status)" '"sandbox":[{][^}]*"state":"active"'
+  check 'the system-call filter is in force' matches "$(status)" '"systemCalls":"filtered"'
+  check 'the unit leaves bubblewrap what it needs' matches "$(status)" '"sandbox":[{].*"reason":null,"state":"active"[}]'
 else
   echo "note  bubblewrap does not work in this container, with or without the unit: $(tail -n 1 /results/bwrap)"
 fi
