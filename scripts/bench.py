@@ -1,12 +1,6 @@
-"""The agent measured against the engine that it wraps: paired, interleaved, medians.
-
-Every speed stands beside the same llama-server called without the agent, in the same run on the same machine.
-"""
+"""A verified cold start beside an unverified one, and the copies of a model that ten boxes of one site fetch."""
 
 import concurrent.futures
-import glob
-import http.client
-import json
 import os
 import pathlib
 import shutil
@@ -18,90 +12,28 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from bench_inference import Line, chat, emit  # noqa: E402
 from box import MODEL, Box, Hub, Programs, free_port, wait_for  # noqa: E402
 
-ROUNDS = int(os.environ.get("ROUNDS", "40"))
 
-
-def emit(name, value, unit, against=None, ratio=None):
-    print(json.dumps({"name": name, "value": round(value, 6), "unit": unit,
-                      "against": None if against is None else round(against, 6),
-                      "ratio": None if ratio is None else round(ratio, 4)}), flush=True)
-
-
-class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path, timeout=120):
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
-def ask(connect, body, token=None):
-    """(seconds to the first content, seconds in all, tokens) of one streamed chat on a new connection."""
-    headers = {"Content-Type": "application/json"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    data = json.dumps(body).encode()
-    started = time.perf_counter()
-    connection = connect()
-    connection.request("POST", "/v1/chat/completions", data, headers)
-    reply = connection.getresponse()
-    assert reply.status == 200, reply.read()
-    first, tokens = None, 0
-    for line in reply:
-        if line.startswith(b"data: {"):
-            chunk = json.loads(line[6:])
-            if any((c.get("delta") or {}).get("content") for c in chunk.get("choices") or []):
-                tokens += 1
-                first = first or time.perf_counter()
-    ended = time.perf_counter()
-    connection.close()
-    return (first or ended) - started, ended - started, tokens, ended - (first or started)
-
-
-def chat(tokens, stream=True):
-    return {"model": MODEL, "messages": [{"role": "user", "content": "Tell me about the sea."}], "stream": stream,
-            "max_tokens": tokens, "temperature": 0, "seed": 1, "ignore_eos": True}
-
-
-def served(box, token):
-    """The agent's engine over TCP through the agent, and the same engine process at its own socket."""
-    def through():
-        return http.client.HTTPConnection("127.0.0.1", box.port, timeout=120)
-    sockets = glob.glob(str(box.run / "engines" / "**" / "*.sock"), recursive=True)
-    assert len(sockets) == 1, sockets
-
-    def direct():
-        return UnixConnection(sockets[0])
-    for _ in range(3):
-        ask(through, chat(1), token)
-        ask(direct, chat(1))
-    pairs = [(ask(through, chat(1), token)[1], ask(direct, chat(1))[1]) for _ in range(ROUNDS)]
-    added = statistics.median(a - d for a, d in pairs) * 1000
-    base = statistics.median(d for _, d in pairs) * 1000
-    emit("chat.added_latency", added, "ms", base, (base + added) / base)
-    rates = []
-    for _ in range(max(5, ROUNDS // 5)):
-        a, d = ask(through, chat(128), token), ask(direct, chat(128))
-        rates.append(((a[2] - 1) / a[3], (d[2] - 1) / d[3]))
-    agent = statistics.median(a for a, _ in rates)
-    engine = statistics.median(d for _, d in rates)
-    emit("chat.streamed_tokens_per_second", agent, "1/s", engine, statistics.median(a / d for a, d in rates))
+def healthy(path):
+    """Whether the engine at this socket says that it is ready."""
+    try:
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(path)
+            line.sendall(b"GET /health HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n")
+            return line.recv(64).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
 
 
 def cold_start(programs, box, token):
     """From a request with no engine running to its first token: the agent hashes the weights first, the peer does not."""
-    def through():
-        return http.client.HTTPConnection("127.0.0.1", box.port, timeout=120)
     verified, unverified = [], []
     for _ in range(7):
         box.skerry("model", "unload", MODEL)
         wait_for("unloaded", lambda: not box.status()["engines"], 10)
-        verified.append(ask(through, chat(1), token)[0])
+        verified.append(Line(("127.0.0.1", box.port), token).ask(chat(1))[0])
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "e.sock")
             started = time.perf_counter()
@@ -109,35 +41,15 @@ def cold_start(programs, box, token):
                                        "-c", "2048", "-np", "2", "-t", "2"],
                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
-                while True:
-                    try:
-                        c = UnixConnection(path)
-                        c.request("GET", "/health")
-                        if c.getresponse().status == 200:
-                            break
-                    except OSError:
-                        pass
+                while not healthy(path):
                     time.sleep(0.005)
-                first = ask(lambda: UnixConnection(path), chat(1))[0]
+                Line(path).ask(chat(1))
                 unverified.append(time.perf_counter() - started)
-                del first
             finally:
                 engine.kill()
                 engine.wait()
     a, d = statistics.median(verified), statistics.median(unverified)
     emit("engine.cold_start_to_first_token_verified", a, "s", d, a / d)
-
-
-def memory(box):
-    """Resident and proportional memory of an agent that has served nothing for a while."""
-    box.skerry("model", "unload", MODEL)
-    time.sleep(2)
-    values = {}
-    for line in open(f"/proc/{box.daemon.process.pid}/smaps_rollup"):
-        if line.startswith(("Rss:", "Pss:")):
-            values[line.split(":")[0]] = int(line.split()[1]) / 1024
-    emit("agent.idle_resident", values["Rss"], "MiB")
-    emit("agent.idle_proportional", values["Pss"], "MiB")
 
 
 def site(programs, hub, home, count=10):
@@ -172,15 +84,8 @@ def main():
         box = Box(programs, home / "b", settings={"engine": {"threads": 2}}).start()
         box.skerry("enroll", hub.token())
         box.skerry("sync")
-        token = box.token("bench", "chat")
-        box.skerry("run", MODEL, "Hello")
-        served(box, token)
-        cold_start(programs, box, token)
+        cold_start(programs, box, box.token("bench", "chat"))
         site(programs, hub, home)
-        hub.daemon.stop()
-        box.daemon.stop()
-        box.start()
-        memory(box)
     finally:
         if box:
             box.daemon.kill()

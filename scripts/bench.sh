@@ -7,7 +7,8 @@ cd "$ROOT"
 scripts/setup.sh packages
 SKERRY_LLAMA_SERVER=$(scripts/setup.sh engine)
 SKERRY_TEST_WEIGHTS=$(scripts/setup.sh weights)
-export SKERRY_LLAMA_SERVER SKERRY_TEST_WEIGHTS
+SKERRY_RIVAL_PYTHON=$(scripts/setup.sh rival)
+export SKERRY_LLAMA_SERVER SKERRY_TEST_WEIGHTS SKERRY_RIVAL_PYTHON
 build=(swift build -c release --static-swift-stdlib --explicit-target-dependency-import-check error)
 say 'building in release mode'
 log=$(mktemp)
@@ -16,5 +17,6 @@ quietly "$log" "${build[@]}"
 bin=$("${build[@]}" --show-bin-path)
 export SKERRY_BIN=$bin/skerry SKERRYD_BIN=$bin/skerryd SKERRY_HUB_BIN=$bin/skerry-hub
 "$bin/skerry-bench"
+python3 scripts/bench_inference.py
 python3 scripts/bench.py
 python3 scripts/bench_transfer.py
