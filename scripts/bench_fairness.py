@@ -4,6 +4,7 @@ beside it the same at the same engine process without the agent."""
 import os
 import pathlib
 import shutil
+import socket
 import sys
 import tempfile
 import threading
@@ -22,17 +23,22 @@ class Flood:
 
     def __init__(self, make, depth=DEPTH, tokens=24):
         self.ended, self.words, self.lock = threading.Event(), 0, threading.Lock()
-        self.threads = [threading.Thread(target=self.run, args=(make(), n, tokens)) for n in range(depth)]
+        self.lines = [make() for _ in range(depth)]
+        self.threads = [threading.Thread(target=self.run, args=(line, n, tokens)) for n, line in enumerate(self.lines)]
 
     def run(self, line, number, tokens):
         # The last in a queue of 32 waits for long on a slow machine.
         line.connect()
         line.socket.settimeout(900)
         while not self.ended.is_set():
-            words = line.ask(chat(tokens, prompt=f"Tell me a long story, number {number}."))[2]
+            try:
+                words = line.ask(chat(tokens, prompt=f"Tell me a long story, number {number}."))[2]
+            except OSError:
+                if self.ended.is_set():
+                    return
+                raise
             with self.lock:
                 self.words += words
-        line.close()
 
     def __enter__(self):
         for thread in self.threads:
@@ -43,7 +49,11 @@ class Flood:
 
     def __exit__(self, *_):
         self.speed = self.words / (time.monotonic() - self.since)
+        # Hangs up, and does not call again.
         self.ended.set()
+        for line in self.lines:
+            line.address = "/nowhere"
+            line.socket.shutdown(socket.SHUT_RDWR)
         for thread in self.threads:
             thread.join()
 
@@ -69,15 +79,15 @@ def fairness(box):
     with Flood(lambda: through(greedy)) as flood:
         waits(through(light), 2)
         beside = waits(through(light), ROUNDS)
+    own, base = percentile(beside, 0.95) * 1000, percentile(alone, 0.95) * 1000
+    emit("fairness.light_first_token_p95_beside_greedy", own, "ms", base, own / base)
     address = engine_socket(box)
     direct_alone = waits(Line(address), ROUNDS)
     with Flood(lambda: Line(address)) as unfair:
-        # Without queues of their own each waits behind all 32: a quarter of the rounds tells it.
-        unfair_beside = waits(Line(address), max(5, ROUNDS // 4), 0)
-    own, base = percentile(beside, 0.95) * 1000, percentile(alone, 0.95) * 1000
-    emit("fairness.light_first_token_p95_beside_greedy", own, "ms", base, own / base)
-    theirs, base = percentile(unfair_beside, 0.95) * 1000, percentile(direct_alone, 0.95) * 1000
-    emit("fairness.engine_alone_first_token_p95_beside_greedy", theirs, "ms", base, theirs / base)
+        # Without queues of their own each waits behind all 32: a few rounds tell it.
+        unfair_beside = waits(Line(address), 3, 0)
+    theirs, base = percentile(unfair_beside, 0.5) * 1000, percentile(direct_alone, 0.95) * 1000
+    emit("fairness.engine_alone_first_token_median_beside_greedy", theirs, "ms", base, theirs / base)
     emit("fairness.greedy_tokens_per_second", flood.speed, "1/s", unfair.speed, flood.speed / max(unfair.speed, 1e-9))
 
 
