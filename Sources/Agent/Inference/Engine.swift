@@ -44,7 +44,10 @@ final class Engine: Sendable {
 
   var users: Int { use.withLock(\.count) }
   /// How long nobody has asked it anything; nil while somebody does.
-  var idle: Duration? { use.withLock { $0.count > 0 ? nil : Clock.monotonic() - $0.last } }
+  var idle: Duration? { idle(at: Clock.monotonic()) }
+
+  /// The same by one reading of the clock, so that engines can be compared.
+  func idle(at now: Duration) -> Duration? { use.withLock { $0.count > 0 ? nil : now - $0.last } }
 
   func begin() { use.withLock { $0.count += 1 } }
 

@@ -44,13 +44,14 @@ extension InferenceService {
   }
 
   func shares(except key: Key?) -> [EngineShare] {
+    let now = Clock.monotonic()
     let present = entries.compactMap { other, entry -> EngineShare? in
       guard other != key else { return nil }
       let state: EngineShare.State
       switch entry.phase {
       case .unloaded: return nil
       case .starting: state = .starting
-      case .ready(let engine): state = engine.idle.map { .idle($0) } ?? .answering
+      case .ready(let engine): state = engine.idle(at: now).map { .idle($0) } ?? .answering
       }
       return EngineShare(
         key: other, label: entry.model.label, bytes: entry.plan?.estimatedBytes ?? 0, state: state)
