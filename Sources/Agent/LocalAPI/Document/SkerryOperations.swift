@@ -13,7 +13,6 @@ extension APIDocument {
       .must("length", .count), .must("loaded", .boolean)))
   private static let named = Schema.record(.must("name", .string))
   private static let token = Schema.closed(.must("token", .string))
-  private static let day = Schema.string.about("YYYY-MM-DD.")
   private static let bundle = "application/vnd.skerry.bundle"
 
   static let skerry: [APIOperation] = status + models + store + access + audit + fleet
@@ -32,15 +31,6 @@ extension APIDocument {
     of("GET", "plan/{name}", "What one engine would be started with.", .object),
     APIOperation(method: "GET", path: "/metrics", summary: "Counters, for Prometheus.", answers: [.text()]),
     APIOperation(method: "GET", path: "/skerry/v1/metrics", summary: "Counters, for Prometheus.", answers: [.text()]),
-    APIOperation(
-      method: "GET", path: "/skerry/v1/usage", summary: "What callers and models took, by day.",
-      query: [
-        .init(name: "since", schema: day, summary: "The first day."),
-        .init(name: "until", schema: day, summary: "The last day."),
-        .init(name: "by", schema: .string, summary: "What the rows are summed by, as in day,model."),
-        .init(name: "caller", schema: .string, summary: "Of one caller alone."),
-        .init(name: "mine", schema: .string, summary: "true: of the caller who asks."),
-      ], answers: [.json(.record(.must("rows", .list(.object)), .must("total", .object)))]),
     of("GET", "report", "The compliance report.", .object),
     APIOperation(
       method: "GET", path: "/skerry/v1/report.html", summary: "The compliance report, for people.",
