@@ -453,7 +453,8 @@ def test_an_engine_that_dies_is_an_error_in_the_middle_of_the_stream(box, kind):
     app = Caller(kind, box, box.app)
     app.generate(MODEL)
     pid = next(e["pid"] for e in box.json("ps")["engines"] if e["model"].startswith(MODEL) and e["state"] == "ready")
-    options = {"num_predict": 1500, "temperature": 1.5, "seed": 3}
+    options = {"num_predict": 1500, "temperature": 0}
+    long = [{"role": "user", "content": "Write a very long story about a lighthouse, in many chapters."}]
     killed = []
 
     def kill():
@@ -461,11 +462,11 @@ def test_an_engine_that_dies_is_an_error_in_the_middle_of_the_stream(box, kind):
             killed.append(os.kill(pid, signal.SIGKILL))
 
     def read():
-        for part in app.client.chat(MODEL, HELLO, options=options, stream=True):
+        for part in app.client.chat(MODEL, long, options=options, stream=True):
             kill()
 
     async def read_too():
-        async for part in await app.client.chat(MODEL, HELLO, options=options, stream=True):
+        async for part in await app.client.chat(MODEL, long, options=options, stream=True):
             kill()
     with pytest.raises(ollama.ResponseError) as told:
         read() if kind == "sync" else app.loop.run_until_complete(read_too())
