@@ -71,6 +71,25 @@ import Testing
     #expect(queue.next(at: 65)?.id == 11)
   }
 
+  /// Also one who was served more: what is light is that they have nothing at the engine.
+  @Test func whoHasNothingAtTheEngineGetsTheLastSlotWhateverTheyHadBefore() {
+    var queue = FairQueue(slots: 2)
+    for id in 10..<20 { queue.add(FairQueue.Request(id: UInt64(id), caller: "greedy", cost: 30), at: 0) }
+    queue.add(FairQueue.Request(id: 1, caller: "light", cost: 20), at: 0)
+    #expect(queue.next(at: 0)?.id == 1)
+    #expect(queue.next(at: 0)?.id == 10)
+    for id in 2..<9 {
+      queue.end(UInt64(id - 1), tokens: 20, at: Double(id))
+      #expect(queue.next(at: Double(id)) == nil)
+      queue.add(FairQueue.Request(id: UInt64(id), caller: "light", cost: 20), at: Double(id))
+      #expect(queue.next(at: Double(id))?.id == UInt64(id))
+    }
+    // One whose limits keep them from the engine holds nobody up.
+    queue.end(8, tokens: 20, at: 9)
+    queue.add(FairQueue.Request(id: 9, caller: "light", cost: 20), at: 9)
+    #expect(queue.next(at: 9, mayRun: { $0.caller != "light" })?.id == 11)
+  }
+
   @Test func aWideRequestIsNotOvertaken() {
     var queue = FairQueue(slots: 2)
     queue.add(FairQueue.Request(id: 1, caller: "a", cost: 10), at: 0)

@@ -6,8 +6,9 @@
 /// never differs by more than a few requests, however many the one sends and however long they are. A caller who had
 /// nothing waiting gets no credit for it, and is not punished for what they had when the engine was free.
 ///
-/// The last free slot is kept for a caller who has nothing at the engine as long as there is one who asked a short while
-/// ago: an answer that has begun is never broken off, so whoever finds all slots taken has to wait for one to end.
+/// The last free slot is kept for a caller who has nothing at the engine, as long as one waits or one asked a short while
+/// ago: an answer that has begun is never broken off, so whoever finds all slots taken has to wait for one to end. Who gives
+/// way to it has something at the engine, and so nobody starves by it.
 public struct FairQueue: Sendable {
   /// What waits or runs.
   public struct Request: Sendable, Hashable {
@@ -83,7 +84,11 @@ public struct FairQueue: Sendable {
     for (caller, flow) in order {
       let head = flow.waiting[0]
       let width = min(head.width, slots)
-      if !mayRun(head) || (flow.running > 0 && free - width < 1 && isSomebodyExpected(at: now)) { continue }
+      if !mayRun(head) { continue }
+      if flow.running > 0, free - width < 1, slots > 1 {
+        let isAnotherWaiting = order.contains { $0.value.running == 0 && mayRun($0.value.waiting[0]) }
+        if isAnotherWaiting || isSomebodyExpected(at: now) { continue }
+      }
       // Whose turn it is and who needs more than is free waits for it; nobody overtakes.
       guard width <= free else { return nil }
       start(head, caller, width)
@@ -105,7 +110,7 @@ public struct FairQueue: Sendable {
 
   /// Whether somebody has neither a request here nor been away for long.
   private func isSomebodyExpected(at now: Double) -> Bool {
-    slots > 1 && flows.values.contains { $0.running == 0 && $0.waiting.isEmpty && now - $0.lastSeen <= memory }
+    flows.values.contains { $0.running == 0 && $0.waiting.isEmpty && now - $0.lastSeen <= memory }
   }
 
   /// A request has left the engine after so many tokens. What was foreseen wrongly is put right.
