@@ -477,7 +477,8 @@ def test_an_engine_that_dies_is_an_error_in_the_middle_of_the_stream(box, kind):
 def test_ps_of_the_command_line_names_the_engine(box):
     Caller("sync", box, box.app).generate(MODEL, keep_alive="10m")
     said = box.skerry("ps").stdout
-    assert said.startswith("MODEL") and MODEL in said and "llama.cpp" in said and "in 9m" in said
+    assert said.startswith("MODEL") and MODEL in said and "llama.cpp" in said
+    assert "in 9m" in said or "in 10m" in said
     engine = next(e for e in box.json("ps")["engines"] if e["model"].startswith(MODEL))
     assert engine["memoryBytes"] > 100 << 20 and engine["slots"] >= 1 and engine["contextTokens"] == 2048
     assert 500 < engine["expiresInSeconds"] <= 600
