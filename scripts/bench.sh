@@ -18,5 +18,6 @@ bin=$("${build[@]}" --show-bin-path)
 export SKERRY_BIN=$bin/skerry SKERRYD_BIN=$bin/skerryd SKERRY_HUB_BIN=$bin/skerry-hub
 "$bin/skerry-bench"
 python3 scripts/bench_inference.py
+python3 scripts/bench_fairness.py
 python3 scripts/bench.py
 python3 scripts/bench_transfer.py
