@@ -220,6 +220,28 @@ extension InferenceDesk.Answer {
     return whole
   }
 
+  /// Streams the answer to its caller: `begin` first, then what `pass` makes of the engine's events as they come, and what
+  /// `end` makes once the inference is on record. What goes wrong is on record too, and the caller is told as `failed` says.
+  func relay(
+    to writer: ResponseWriter, begin: [UInt8] = [], pass: ([EngineEvent]) throws -> [UInt8], end: () -> [UInt8],
+    failed: (APIFailure) -> [UInt8]
+  ) async throws {
+    do {
+      if !begin.isEmpty { try await writer.write(begin) }
+      try await forEachEvent { events in
+        let bytes = try pass(events)
+        if !bytes.isEmpty { try await writer.write(bytes) }
+      }
+      try await record.finish(.completed)
+      try await writer.write(end())
+    } catch is CancellationError {
+      try await fail(CancellationError())
+    } catch {
+      try? await writer.write(failed(APIFailure(error)))
+      try await fail(error)
+    }
+  }
+
   /// Records how it ended, and throws it on.
   func fail(_ error: any Error) async throws -> Never {
     if error is CancellationError {

@@ -79,31 +79,24 @@ extension LocalAPI {
     _ answer: InferenceDesk.Answer, _ wanted: OllamaRequest, _ response: OllamaResponse, to writer: ResponseWriter
   ) async throws {
     var whole = Aggregation(wanted.inference.endpoint, answer.shape)
-    do {
-      try await answer.forEachEvent { events in
-        var bytes: [UInt8] = []
-        for event in events {
-          guard let chunk = event.chunk else { continue }
-          whole.add(chunk, bytes: event.bytes.count)
-          if let line = response.piece(chunk) { bytes += LocalAPI.line(line) }
-        }
-        guard !whole.isOverlong else { throw APIFailure.overlong }
-        if !bytes.isEmpty { try await writer.write(bytes) }
+    try await answer.relay(to: writer) { events in
+      var bytes: [UInt8] = []
+      for event in events {
+        guard let chunk = event.chunk else { continue }
+        whole.add(chunk, bytes: event.bytes.count)
+        if let line = response.piece(chunk) { bytes += LocalAPI.line(line) }
       }
-      var bytes = response.toolCalls(whole.toolCalls).map(LocalAPI.line) ?? []
-      try await answer.record.finish(.completed)
+      guard !whole.isOverlong else { throw APIFailure.overlong }
+      return bytes
+    } end: {
       var more: [String: JSONValue] = [:]
       more["context"] = wanted.context(after: whole.text)
-      bytes += LocalAPI.line(
-        response.last(
-          text: "", thinking: "", calls: [], reason: whole.finishReason, usage: answer.record.usage,
-          total: answer.record.elapsed, load: answer.loading, more: more))
-      try await writer.write(bytes)
-    } catch is CancellationError {
-      try await answer.fail(CancellationError())
-    } catch {
-      try? await writer.write(LocalAPI.line(Dialect.ollama.body(APIFailure(error))))
-      try await answer.fail(error)
+      let last = response.last(
+        text: "", thinking: "", calls: [], reason: whole.finishReason, usage: answer.record.usage,
+        total: answer.record.elapsed, load: answer.loading, more: more)
+      return (response.toolCalls(whole.toolCalls).map(LocalAPI.line) ?? []) + LocalAPI.line(last)
+    } failed: { failure in
+      LocalAPI.line(Dialect.ollama.body(failure))
     }
   }
 

@@ -71,18 +71,12 @@ extension LocalAPI {
   /// for the audit record.
   private func relay(_ answer: InferenceDesk.Answer, to writer: ResponseWriter, withUsage: Bool) async throws {
     var stream = OpenAIStream(answer.endpoint, answer.shape)
-    do {
-      try await answer.forEachEvent { events in
-        let bytes = stream.pass(events)
-        if !bytes.isEmpty { try await writer.write(bytes) }
-      }
-      try await answer.record.finish(.completed)
-      try await writer.write((withUsage ? stream.counts : []) + Array("data: [DONE]\n\n".utf8))
-    } catch is CancellationError {
-      try await answer.fail(CancellationError())
-    } catch {
-      try? await writer.write(EngineEvent.bytes(Dialect.openAI.body(APIFailure(error))))
-      try await answer.fail(error)
+    try await answer.relay(to: writer) { events in
+      stream.pass(events)
+    } end: {
+      (withUsage ? stream.counts : []) + Array("data: [DONE]\n\n".utf8)
+    } failed: { failure in
+      EngineEvent.bytes(Dialect.openAI.body(failure))
     }
   }
 

@@ -40,26 +40,16 @@ extension LocalAPI {
   private func stream(_ answer: InferenceDesk.Answer, _ form: ResponsesAnswer, to writer: ResponseWriter) async throws {
     var form = form
     var blocks = ChatBlocks(answer.shape)
-    do {
-      try await writer.write(form.begin(blocks))
-      try await answer.forEachEvent { events in
-        var bytes: [UInt8] = []
-        for event in events {
-          if event.kind == .ping { bytes += event.bytes }
-          guard let chunk = event.chunk else { continue }
-          let found = try blocks.read(chunk, bytes: event.bytes.count)
-          bytes += form.pass(found, blocks)
-        }
-        if !bytes.isEmpty { try await writer.write(bytes) }
+    let begin = form.begin(blocks)
+    try await answer.relay(to: writer, begin: begin) { events in
+      try events.reduce(into: []) { bytes, event in
+        if event.kind == .ping { bytes += event.bytes }
+        if let chunk = event.chunk { bytes += form.pass(try blocks.read(chunk, bytes: event.bytes.count), blocks) }
       }
-      let last = form.pass(blocks.close(), blocks)
-      try await answer.record.finish(.completed)
-      try await writer.write(last + form.end(blocks))
-    } catch is CancellationError {
-      try await answer.fail(CancellationError())
-    } catch {
-      try? await writer.write(form.failed(APIFailure(error), blocks))
-      try await answer.fail(error)
+    } end: {
+      form.pass(blocks.close(), blocks) + form.end(blocks)
+    } failed: { failure in
+      form.failed(failure, blocks)
     }
   }
 
