@@ -43,7 +43,8 @@ let usageNoun = Noun(
 private func usageDay(_ text: String, _ option: String) throws -> String {
   if TUFTime.parse(text + "T00:00:00Z") != nil { return text }
   guard text.hasSuffix("d"), let days = Int64(text.dropLast()), (0...36_500).contains(days) else {
-    throw CommandFailure("--\(option) takes a day such as 2026-11-23, or a number of days such as 7d, not “\(text)”")
+    throw UsageError(
+      path: ["usage"], "--\(option) takes a day such as 2026-11-23, or a number of days such as 7d, not “\(text)”")
   }
   return String(timestamp(Clock.unixTime() - days * 86_400).prefix(10))
 }
