@@ -448,11 +448,17 @@ def test_malformed_bodies_are_400_with_a_reason(box, body):
     assert status == 400 and json.loads(reply)["error"]
 
 
+def answering(box):
+    """The engine that writes answers; beside it may be one for embeddings."""
+    return next(e for e in box.json("ps")["engines"]
+                if e["model"].startswith(MODEL + ":") and e["kind"] == "generate" and e["state"] == "ready")
+
+
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_an_engine_that_dies_is_an_error_in_the_middle_of_the_stream(box, kind):
     app = Caller(kind, box, box.app)
     app.generate(MODEL)
-    pid = next(e["pid"] for e in box.json("ps")["engines"] if e["model"].startswith(MODEL) and e["state"] == "ready")
+    pid = answering(box)["pid"]
     options = {"num_predict": 1500, "temperature": 0}
     long = [{"role": "user", "content": "Write a very long story about a lighthouse, in many chapters."}]
     killed = []
@@ -479,7 +485,7 @@ def test_ps_of_the_command_line_names_the_engine(box):
     said = box.skerry("ps").stdout
     assert said.startswith("MODEL") and MODEL in said and "llama.cpp" in said
     assert "in 9m" in said or "in 10m" in said
-    engine = next(e for e in box.json("ps")["engines"] if e["model"].startswith(MODEL))
+    engine = answering(box)
     assert engine["memoryBytes"] > 100 << 20 and engine["slots"] >= 1 and engine["contextTokens"] == 2048
     assert 500 < engine["expiresInSeconds"] <= 600
 
