@@ -3,7 +3,6 @@
 import concurrent.futures
 import os
 import pathlib
-import shutil
 import socket
 import statistics
 import subprocess
@@ -12,8 +11,8 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from bench_inference import Line, chat, emit  # noqa: E402
-from box import MODEL, Box, Hub, Programs, free_port, wait_for  # noqa: E402
+from bench_inference import Line, chat, emit, fleet  # noqa: E402
+from box import MODEL, Box, free_port, wait_for  # noqa: E402
 
 
 def healthy(path):
@@ -76,21 +75,9 @@ def site(programs, hub, home, count=10):
 
 
 def main():
-    programs = Programs.from_environment()
-    home = pathlib.Path(tempfile.mkdtemp(prefix="skerry-bench-"))
-    hub, box = Hub(programs, home / "h"), None
-    try:
-        hub.ready()
-        box = Box(programs, home / "b", settings={"engine": {"threads": 2}}).start()
-        box.skerry("enroll", hub.token())
-        box.skerry("sync")
+    with fleet({"engine": {"threads": 2}}) as (programs, home, hub, box):
         cold_start(programs, box, box.token("bench", "chat"))
         site(programs, hub, home)
-    finally:
-        if box:
-            box.daemon.kill()
-        hub.daemon.kill()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 main()

@@ -3,16 +3,13 @@ beside it the same at the same engine process without the agent."""
 
 import os
 import pathlib
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from bench_inference import Line, chat, emit, engine_socket, percentile  # noqa: E402
-from box import Box, Hub, Programs  # noqa: E402
+from bench_inference import Line, chat, emit, engine_socket, fleet, percentile  # noqa: E402
 
 DEPTH = 32
 ROUNDS = max(20, int(os.environ.get("ROUNDS", "40")))
@@ -92,20 +89,8 @@ def fairness(box):
 
 
 def main():
-    programs = Programs.from_environment()
-    home = pathlib.Path(tempfile.mkdtemp(prefix="skerry-bench-"))
-    hub, box = Hub(programs, home / "h"), None
-    try:
-        hub.ready()
-        box = Box(programs, home / "b").start()
-        box.skerry("enroll", hub.token())
-        box.skerry("sync")
+    with fleet() as (_, _, _, box):
         fairness(box)
-    finally:
-        if box:
-            box.daemon.kill()
-        hub.daemon.kill()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import glob
 import json
 import os
 import pathlib
-import shutil
 import socket
 import statistics
 import subprocess
@@ -265,26 +264,35 @@ def idle(programs, home):
         box.daemon.kill()
 
 
-def main():
+@contextlib.contextmanager
+def fleet(settings=None):
+    """(programs, folder, hub, box): a box that holds the hub's one model, gone afterwards."""
     programs = Programs.from_environment()
-    home = pathlib.Path(tempfile.mkdtemp(prefix="skerry-bench-"))
-    hub, box = Hub(programs, home / "h"), None
-    try:
-        idle(programs, home)
-        hub.ready()
+    with tempfile.TemporaryDirectory(prefix="skerry-bench-", ignore_cleanup_errors=True) as folder:
+        home = pathlib.Path(folder)
+        hub, box = Hub(programs, home / "h"), None
+        try:
+            hub.ready()
+            box = Box(programs, home / "b", settings=settings).start()
+            box.skerry("enroll", hub.token())
+            box.skerry("sync")
+            yield programs, home, hub, box
+        finally:
+            if box:
+                box.daemon.kill()
+            hub.daemon.kill()
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="skerry-bench-", ignore_cleanup_errors=True) as folder:
+        # Before any other agent runs: two share the pages that one is charged for.
+        idle(Programs.from_environment(), pathlib.Path(folder))
+    with fleet({"engine": {"slots": 8, "contextTokens": 1024}}) as (programs, home, hub, box):
         over_mock(programs, hub, home)
-        box = Box(programs, home / "b", settings={"engine": {"slots": 8, "contextTokens": 1024}}).start()
-        box.skerry("enroll", hub.token())
-        box.skerry("sync")
         token = box.token("bench", "chat")
         Line(("127.0.0.1", box.port), token).ask(chat(1))
         over_engine(box, token)
         rivals(programs, box, token, home)
-    finally:
-        if box:
-            box.daemon.kill()
-        hub.daemon.kill()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def tell(text):
 
 
 class Ticker:
-    """A line every two seconds while something long runs."""
+    """A line every two seconds while something long runs; every ten where nobody watches."""
 
     def __init__(self, what):
         self.what, self.done = what, threading.Event()
@@ -45,7 +45,7 @@ class Ticker:
         self.thread.start()
 
     def run(self):
-        while not self.done.wait(2):
+        while not self.done.wait(2 if sys.stdout.isatty() else 10):
             tell(f"… {self.what}, {time.monotonic() - self.started:.0f} s")
 
     def __exit__(self, *_):

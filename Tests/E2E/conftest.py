@@ -1,6 +1,8 @@
 """Real hubs, agents, engines and weights; each test module gets a fleet of its own, on loopback."""
 
+import contextlib
 import copy
+import os
 import pathlib
 import sys
 
@@ -8,9 +10,10 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "Peers"))
-from box import Box, Hub, Programs, wait_for  # noqa: E402
+from box import MODEL, Box, Hub, Programs, wait_for  # noqa: E402
 from tiny_gguf import gguf  # noqa: E402
 
+GEMMA = "gemma-3-270m"
 MOCK = pathlib.Path(__file__).with_name("mock_engine.py")
 
 
@@ -54,6 +57,31 @@ def enrolled(programs, hub, home, **options):
     return box
 
 
+@contextlib.contextmanager
+def serving(programs, folder, models=((),), **options):
+    """A box that holds these models, each what add_model is told of it, and has a token for an application; its hub is
+    box.hub."""
+    hub = Hub(programs, folder / "hub")
+    try:
+        hub.init()
+        hub.start()
+        hub.create_repository()
+        for model in models:
+            hub.add_model(*model)
+        hub.publish()
+        box = enrolled(programs, hub, folder / "box", **options)
+        try:
+            wait_for("all models are active",
+                     lambda: [m["state"] for m in box.status()["models"]].count("active") == len(models), 60)
+            box.hub, box.app = hub, box.token("app", "chat")
+            yield box
+        finally:
+            print(box.daemon.tail(60))
+            box.daemon.kill()
+    finally:
+        hub.daemon.kill()
+
+
 @pytest.fixture(scope="module")
 def box(programs, hub, tmp_path_factory):
     box = enrolled(programs, hub, tmp_path_factory.mktemp("b"))
@@ -68,12 +96,21 @@ def box(programs, hub, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def two_models(programs, tmp_path_factory):
-    """A box with SmolLM2 and Gemma 3, made once for all matrices of clients: a hub takes its time over 350 MB."""
-    from two_models import serving
-    hub, box = serving(programs, tmp_path_factory.mktemp("two"))
-    try:
+    """A box with SmolLM2 and Gemma 3, made once for all matrices of clients."""
+    models = [(None, MODEL, "1.0.0", "--no-chunks"), (os.environ["SKERRY_TEST_GEMMA"], GEMMA, "1.0.0", "--no-chunks")]
+    # Threads that wait for each other by spinning make a busy machine slower than one thread is.
+    with serving(programs, tmp_path_factory.mktemp("two"), models, settings={"engine": {"threads": 1}}) as box:
+        box.auditor = box.token("auditor", "auditor")
         yield box
-    finally:
-        print(box.daemon.tail(40))
-        box.daemon.kill()
-        hub.daemon.kill()
+
+
+@pytest.fixture
+def api(pair):
+    """A client behind the face that both kinds have; a matrix says in its own `pair` which."""
+    return pair[0]
+
+
+@pytest.fixture
+def model(pair):
+    """The model that this kind of client asks."""
+    return pair[1]

@@ -5,7 +5,7 @@ import json
 import anthropic
 import pytest
 from box import MODEL
-from two_models import GEMMA, MODELS, Async, Sync
+from two_models import MODELS, clients
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 TOOL = {"name": "get_weather", "description": "The weather of a city", "input_schema": {
@@ -24,23 +24,7 @@ def url(box):
 
 @pytest.fixture(scope="module", params=["sync", "async"])
 def pair(box, request):
-    """A client of either kind, and the model that it asks: each kind has one, so that every case runs twice."""
-    if request.param == "sync":
-        api, model = Sync(anthropic.Anthropic(base_url=url(box), api_key=box.app, max_retries=0, timeout=120)), MODEL
-    else:
-        api, model = Async(anthropic.AsyncAnthropic(base_url=url(box), api_key=box.app, max_retries=0, timeout=120)), GEMMA
-    yield api, model
-    api.close()
-
-
-@pytest.fixture
-def api(pair):
-    return pair[0]
-
-
-@pytest.fixture
-def model(pair):
-    return pair[1]
+    yield from clients(request.param, anthropic.Anthropic, anthropic.AsyncAnthropic, base_url=url(box), api_key=box.app)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import os
 import pytest
 
 import tiny_architectures
-from box import Box, Hub
+from conftest import serving
 
 GEMMA = os.environ.get("SKERRY_TEST_GEMMA")
 
@@ -15,28 +15,14 @@ GEMMA = os.environ.get("SKERRY_TEST_GEMMA")
 @pytest.fixture(scope="module")
 def fleet(programs, tmp_path_factory):
     home = tmp_path_factory.mktemp("a")
-    hub = Hub(programs, home / "hub")
-    box = None
-    try:
-        hub.init()
-        hub.start()
-        hub.create_repository()
-        for kind in tiny_architectures.ARCHITECTURES:
-            hub.add_model(tiny_architectures.tiny(home / f"{kind}.gguf", kind), f"tiny-{kind}")
-        hub.add_model(None, "real-llama", "1.0.0", "--no-chunks")
-        if GEMMA:
-            hub.add_model(GEMMA, "real-gemma3", "1.0.0", "--no-chunks")
-        hub.publish()
-        box = Box(programs, home / "box", settings={"engine": {"sandbox": "required", "contextTokens": 512}}).start()
-        box.skerry("enroll", hub.token())
-        box.skerry("sync")
-        box.app = box.token("app", "chat")
+    models = [(tiny_architectures.tiny(home / f"{kind}.gguf", kind), f"tiny-{kind}")
+              for kind in tiny_architectures.ARCHITECTURES]
+    models.append((None, "real-llama", "1.0.0", "--no-chunks"))
+    if GEMMA:
+        models.append((GEMMA, "real-gemma3", "1.0.0", "--no-chunks"))
+    settings = {"engine": {"sandbox": "required", "contextTokens": 512}}
+    with serving(programs, home, models, settings=settings) as box:
         yield box
-    finally:
-        if box:
-            print(box.daemon.tail(60))
-            box.daemon.kill()
-        hub.daemon.kill()
 
 
 def ask(box, model, tokens):
@@ -60,9 +46,10 @@ def test_tiny_weights_of_each_architecture_answer(fleet, kind):
     not GEMMA, reason="SKERRY_TEST_GEMMA is not set"))])
 def test_real_weights_answer_with_sense(fleet, name):
     # No chat, and nothing to know: Gemma's weights here are small and not tuned for one.
-    body = {"model": name, "max_tokens": 8, "temperature": 0, "prompt": "one two three four five six seven eight one two three four five six seven eight one two three"}
+    count = "one two three four five six seven eight"
+    body = {"model": name, "max_tokens": 8, "temperature": 0, "prompt": f"{count} {count} one two three"}
     status, _, answer = fleet.request("POST", "/v1/completions", body, fleet.app, timeout=120)
     assert status == 200, answer
     # Each counts on in its own way; weights that were read wrongly count nothing.
     words = json.loads(answer)["choices"][0]["text"].split()
-    assert len(words) >= 6 and set(words) <= set("one two three four five six seven eight".split()), words
+    assert len(words) >= 6 and set(words) <= set(count.split()), words

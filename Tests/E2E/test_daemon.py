@@ -5,12 +5,10 @@ import os
 import pathlib
 import signal
 import stat
-import subprocess
 import threading
-import time
 
 import pytest
-from box import MODEL, Box, Daemon, Failed, call, wait_for
+from box import MODEL, Box, call, wait_for
 from conftest import enrolled
 
 ASK = {"model": MODEL, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4}

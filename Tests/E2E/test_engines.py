@@ -12,7 +12,8 @@ import subprocess
 import pytest
 
 import folder_models
-from box import Box, Hub, wait_for
+from box import wait_for
+from conftest import serving
 
 ENGINES = os.environ.get("SKERRY_ENGINES")
 VLLM = os.environ.get("SKERRY_VLLM")
@@ -27,40 +28,25 @@ GENAI = {"program": f"{ENGINES}/bin/python3", "visible": [str(SERVER)],
 def fleet(programs, tmp_path_factory):
     """A box with one tiny model of each form."""
     home = tmp_path_factory.mktemp("e")
-    hub = Hub(programs, home / "hub")
-    box = None
-    try:
-        hub.init()
-        hub.start()
-        hub.create_repository()
-        llama = folder_models.llama_folder(home / "llama")
-        hub.add_model(folder_models.pack(llama, "mlx", home / "mlx.gguf"), "tiny-mlx")
-        hub.add_model(folder_models.pack(llama, "transformers", home / "transformers.gguf"), "tiny-vllm")
-        if ENGINES:
-            # Where onnx is installed, and gguf need not be.
-            code = "import sys, pathlib; sys.path += sys.argv[2:]; import folder_models; " \
-                   "folder_models.onnx_folder(pathlib.Path(sys.argv[1]))"
-            here = str(pathlib.Path(__file__).parent)
-            site = str(pathlib.Path(folder_models.numpy.__file__).parents[1])
-            subprocess.run([f"{ENGINES}/bin/python3", "-c", code, str(home / "onnx"), here, site], check=True)
-            hub.add_model(folder_models.pack(home / "onnx", "onnx-genai", home / "onnx.gguf"), "tiny-onnx")
-        hub.publish()
-        settings = {"engines": {"onnx-genai": GENAI, "mlx-lm": {"program": f"{ENGINES}/bin/mlx_lm.server"},
-                                "nowhere": {"program": "/nowhere/engine", "arguments": ["{model}", "{port}"],
-                                            "form": "mlx", "remedy": "look under the bed"}},
-                    "engine": {"sandbox": "required", "startSeconds": 240, "contextTokens": 256, "slots": 2}}
-        if VLLM:
-            settings["engines"]["vllm"] = {"program": VLLM}
-        box = Box(programs, home / "box", settings=settings).start()
-        box.skerry("enroll", hub.token())
-        box.skerry("sync")
-        box.app = box.token("app", "chat")
+    llama = folder_models.llama_folder(home / "llama")
+    models = [(folder_models.pack(llama, "mlx", home / "mlx.gguf"), "tiny-mlx"),
+              (folder_models.pack(llama, "transformers", home / "transformers.gguf"), "tiny-vllm")]
+    if ENGINES:
+        # Where onnx is installed, and gguf need not be.
+        code = "import sys, pathlib; sys.path += sys.argv[2:]; import folder_models; " \
+               "folder_models.onnx_folder(pathlib.Path(sys.argv[1]))"
+        here = str(pathlib.Path(__file__).parent)
+        site = str(pathlib.Path(folder_models.numpy.__file__).parents[1])
+        subprocess.run([f"{ENGINES}/bin/python3", "-c", code, str(home / "onnx"), here, site], check=True)
+        models.append((folder_models.pack(home / "onnx", "onnx-genai", home / "onnx.gguf"), "tiny-onnx"))
+    settings = {"engines": {"onnx-genai": GENAI, "mlx-lm": {"program": f"{ENGINES}/bin/mlx_lm.server"},
+                            "nowhere": {"program": "/nowhere/engine", "arguments": ["{model}", "{port}"],
+                                        "form": "mlx", "remedy": "look under the bed"}},
+                "engine": {"sandbox": "required", "startSeconds": 240, "contextTokens": 256, "slots": 2}}
+    if VLLM:
+        settings["engines"]["vllm"] = {"program": VLLM}
+    with serving(programs, home, models, settings=settings) as box:
         yield box
-    finally:
-        if box:
-            print(box.daemon.tail(60))
-            box.daemon.kill()
-        hub.daemon.kill()
 
 
 def chat(box, model, stream):

@@ -8,8 +8,8 @@ import time
 
 import openai
 import pytest
-from box import MODEL, Hub, wait_for
-from conftest import enrolled
+from box import MODEL, wait_for
+from conftest import serving
 from prometheus_client.parser import text_string_to_metric_families
 
 POLICY = """
@@ -29,26 +29,16 @@ POLICY = """
 
 @pytest.fixture(scope="module")
 def box(mock_programs, tmp_path_factory):
-    hub = Hub(mock_programs, tmp_path_factory.mktemp("h")).ready()
-    try:
-        home = tmp_path_factory.mktemp("b")
-        settings = {"engine": {"arguments": ["--mock", "tokens=8"], "slots": 2}, "limits": {"managementPerMinute": 3000}}
-        box = enrolled(mock_programs, hub, home, settings=settings)
-        try:
-            (home / "etc" / "policies" / "roles.json5").write_text(POLICY)
-            box.daemon.process.send_signal(1)
-            wait_for("the policy is in force", lambda: "narrow" in box.skerry("role", "list").stdout, 10)
-            for name, role in [("app", "chat"), ("greedy", "chat"), ("light", "chat"), ("few", "few"),
-                               ("tight", "few"), ("short", "short"), ("narrow", "narrow"), ("auditor", "auditor"),
-                               ("many", "few")]:
-                setattr(box, name, box.token(name, role))
-            assert ask(box, box.app)[0] == 200
-            yield box
-        finally:
-            print(box.daemon.tail(40))
-            box.daemon.kill()
-    finally:
-        hub.daemon.kill()
+    settings = {"engine": {"arguments": ["--mock", "tokens=8"], "slots": 2}, "limits": {"managementPerMinute": 3000}}
+    with serving(mock_programs, tmp_path_factory.mktemp("f"), settings=settings) as box:
+        (box.home / "etc" / "policies" / "roles.json5").write_text(POLICY)
+        box.daemon.process.send_signal(1)
+        wait_for("the policy is in force", lambda: "narrow" in box.skerry("role", "list").stdout, 10)
+        for name, role in [("greedy", "chat"), ("light", "chat"), ("few", "few"), ("tight", "few"), ("short", "short"),
+                           ("narrow", "narrow"), ("auditor", "auditor"), ("many", "few")]:
+            setattr(box, name, box.token(name, role))
+        assert ask(box, box.app)[0] == 200
+        yield box
 
 
 def said(text="Say hello.", **more):

@@ -1,13 +1,12 @@
 """kill -9 at any point of enrolment, sync, activation and inference: the last good state or the next one."""
 
-import json
 import os
 import random
 import subprocess
 import time
 
 import pytest
-from box import MODEL, Box, Failed, flip_bit, wait_for
+from box import MODEL, Box, flip_bit, wait_for
 
 COUNT = int(os.environ.get("COUNT", "15"))
 ASK = {"model": MODEL, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4}

@@ -5,26 +5,17 @@ import json
 import time
 
 import pytest
-from box import MODEL, Hub, wait_for
-from conftest import enrolled
+from box import MODEL, wait_for
+from conftest import serving
 
 HELLO = {"model": MODEL, "messages": [{"role": "user", "content": "Say hello."}]}
 
 
 @pytest.fixture(scope="module")
 def box(mock_programs, tmp_path_factory):
-    hub = Hub(mock_programs, tmp_path_factory.mktemp("h")).ready()
-    try:
-        settings = {"engine": {"arguments": ["--mock", "tokens=5"], "slots": 2}}
-        box = enrolled(mock_programs, hub, tmp_path_factory.mktemp("b"), settings=settings)
-        box.app = box.token("app", "chat")
-        try:
-            yield box
-        finally:
-            print(box.daemon.tail(40))
-            box.daemon.kill()
-    finally:
-        hub.daemon.kill()
+    settings = {"engine": {"arguments": ["--mock", "tokens=5"], "slots": 2}}
+    with serving(mock_programs, tmp_path_factory.mktemp("m"), settings=settings) as box:
+        yield box
 
 
 def said(text):

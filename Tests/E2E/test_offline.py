@@ -1,7 +1,6 @@
 """The network goes, comes back, lies and hangs; the box goes on serving."""
 
 import json
-import os
 import socket
 import ssl
 import subprocess
@@ -9,7 +8,7 @@ import threading
 import time
 
 import pytest
-from box import MODEL, Box, Failed, Hub, flip_bit, wait_for
+from box import MODEL, Box, Hub, flip_bit, wait_for
 from conftest import enrolled
 
 ASK = {"model": MODEL, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4}

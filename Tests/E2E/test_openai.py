@@ -8,7 +8,7 @@ import time
 import openai
 import pytest
 from box import MODEL
-from two_models import GEMMA, MODELS, Async, Sync
+from two_models import GEMMA, MODELS, Sync, clients
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -35,23 +35,7 @@ def base(box):
 
 @pytest.fixture(scope="module", params=["sync", "async"])
 def pair(box, request):
-    """A client of either kind, and the model that it asks: each kind has one, so that every case runs twice."""
-    if request.param == "sync":
-        api, model = Sync(openai.OpenAI(base_url=base(box), api_key=box.app, max_retries=0, timeout=120)), MODEL
-    else:
-        api, model = Async(openai.AsyncOpenAI(base_url=base(box), api_key=box.app, max_retries=0, timeout=120)), GEMMA
-    yield api, model
-    api.close()
-
-
-@pytest.fixture
-def api(pair):
-    return pair[0]
-
-
-@pytest.fixture
-def model(pair):
-    return pair[1]
+    yield from clients(request.param, openai.OpenAI, openai.AsyncOpenAI, base_url=base(box), api_key=box.app)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ import pathlib
 import subprocess
 
 import pytest
-from box import MODEL, Hub
-from conftest import enrolled
+from box import MODEL
+from conftest import serving
 
 # Bounded, so that it stays short: examples for each operation.
 EXAMPLES = os.environ.get("SKERRY_API_EXAMPLES", "6")
@@ -15,18 +15,9 @@ EXAMPLES = os.environ.get("SKERRY_API_EXAMPLES", "6")
 
 @pytest.fixture(scope="module")
 def box(mock_programs, tmp_path_factory):
-    hub = Hub(mock_programs, tmp_path_factory.mktemp("api-hub"))
-    try:
-        hub.ready()
-        box = enrolled(mock_programs, hub, tmp_path_factory.mktemp("api"), settings={"engine": {"sandbox": "off"}})
-        try:
-            box.root = box.token("root", "admin")
-            yield box
-        finally:
-            print(box.daemon.tail(40))
-            box.daemon.kill()
-    finally:
-        hub.daemon.kill()
+    with serving(mock_programs, tmp_path_factory.mktemp("api"), settings={"engine": {"sandbox": "off"}}) as box:
+        box.root = box.token("root", "admin")
+        yield box
 
 
 def naming(value):

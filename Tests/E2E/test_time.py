@@ -23,7 +23,7 @@ import threading
 import time
 
 import pytest
-from box import MODEL, Box, Daemon, Failed, Hub, Programs, call, wait_for
+from box import MODEL, Box, Daemon, Hub, Programs, call, wait_for
 from conftest import enrolled
 from faketime import LIBRARY, FakeClock
 from tuf_craft import DAY, Key, Owners

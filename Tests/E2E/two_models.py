@@ -1,34 +1,19 @@
-"""A box with two models of different architectures, for the matrices of unmodified clients: the fixture two_models."""
+"""Both kinds of a client behind one face, for the matrices over the box of the fixture two_models."""
 
 import asyncio
-import os
 
-from box import MODEL, Hub, wait_for
-from conftest import enrolled
+from box import MODEL
+from conftest import GEMMA
 
-GEMMA = "gemma-3-270m"
 MODELS = [MODEL, GEMMA]
 
 
-def serving(programs, folder, **options):
-    """(hub, box): the box holds SmolLM2 and Gemma 3, and has tokens for an application and an auditor."""
-    hub = Hub(programs, folder / "hub")
-    hub.init()
-    hub.start()
-    try:
-        hub.create_repository()
-        hub.add_model()
-        hub.add_model(os.environ["SKERRY_TEST_GEMMA"], GEMMA)
-        hub.publish()
-        # Threads that wait for each other by spinning make a busy machine slower than one thread is.
-        box = enrolled(programs, hub, folder / "box", settings={"engine": {"threads": 1}}, **options)
-        wait_for("both models are active",
-                 lambda: [m["state"] for m in box.status()["models"]].count("active") == 2, 60)
-    except BaseException:
-        hub.daemon.kill()
-        raise
-    box.app, box.auditor = box.token("app", "chat"), box.token("auditor", "auditor")
-    return hub, box
+def clients(kind, plain, asynchronous, **options):
+    """(client, the model that it asks), closed afterwards: each kind has one, so that every case runs twice."""
+    options = {"max_retries": 0, "timeout": 120, **options}
+    api, model = (Sync(plain(**options)), MODEL) if kind == "sync" else (Async(asynchronous(**options)), GEMMA)
+    yield api, model
+    api.close()
 
 
 class Sync:

@@ -5,7 +5,6 @@ Run with SKERRY_BIN naming the skerry program (skerry-tuf-client lies beside it)
 how many random repositories are made (default 40).
 """
 
-import datetime
 import functools
 import hashlib
 import http.server
