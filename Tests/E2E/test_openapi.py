@@ -47,7 +47,8 @@ def test_schemathesis_finds_no_violation(box, tmp_path):
     schemathesis = pathlib.Path(os.environ["SKERRY_PEERS_PYTHON"]).with_name("schemathesis")
     done = subprocess.run(
         [schemathesis, "run", "openapi.json", "--url", f"http://127.0.0.1:{box.port}", "--header", f"Authorization: Bearer {box.root}",
-         "--max-examples", EXAMPLES, "--phases", "examples,coverage,fuzzing", "--workers", "2", "--seed", "1",
+         # One worker: two trip over each other in Python's own parser (python/cpython#106905).
+         "--max-examples", EXAMPLES, "--phases", "examples,coverage,fuzzing", "--workers", "1", "--seed", "1",
          "--request-timeout", "60", "--no-color", "--no-shrink",
          "--generation-database", "none", "--suppress-health-check", "all",
          "--checks", "not_a_server_error,status_code_conformance,content_type_conformance,"
