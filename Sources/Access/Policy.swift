@@ -71,6 +71,12 @@ public struct Policy: Sendable {
   }
 
   public func decide(_ caller: Caller, _ verb: Verb, _ resource: Resource) -> Decision {
+    if let scope = caller.scope, !scope.covers(verb, resource) {
+      let word = Scope.Grant("\(verb.rawValue):\(resource)")?.description ?? verb.rawValue
+      return .denied(
+        reason: "\(caller.label) is narrowed to \(scope), which leaves out \(verb.rawValue) on \(resource)",
+        remedy: "another token with the scope \(word) besides: skerry token create NAME --scope \(word)")
+    }
     let held = roles(of: caller)
     for name in held {
       if let rule = rule(of: name, verb, resource) {
@@ -96,9 +102,14 @@ public struct Policy: Sendable {
     return smallest.map { Binding(role: $0.name, subject: caller.identity.description) }
   }
 
-  /// Whether the caller's own roles allow all that the role allows: nobody hands out what they don't hold.
+  /// Whether the caller's own roles, as far as the caller's scope leaves them, allow all that the role allows: nobody
+  /// hands out what they don't hold.
   public func mayGrant(_ caller: Caller, _ role: String) -> Bool {
     guard let wanted = effective[role] else { return false }
+    if let scope = caller.scope {
+      let isWhole = wanted.allSatisfy { verb, rules in rules.allSatisfy { scope.covers(verb, $0.pattern) } }
+      guard isWhole else { return false }
+    }
     let held = roles(of: caller).compactMap { effective[$0] }
     return wanted.allSatisfy { verb, rules in
       rules.allSatisfy { rule in

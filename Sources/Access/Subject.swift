@@ -53,10 +53,13 @@ public struct Caller: Sendable, Hashable {
   public let label: String
   /// The subject that names this caller alone; a remedy gives it the missing role.
   public let identity: Subject
+  /// What the caller's token is narrowed to, below what the roles allow; nil: to nothing.
+  public let scope: Scope?
 
-  public init(subjects: [Subject], label: String) {
+  public init(subjects: [Subject], label: String, scope: Scope? = nil) {
     self.subjects = subjects
     self.label = label
+    self.scope = scope
     identity = subjects.min { Caller.rank($0) < Caller.rank($1) } ?? .anyLocal
   }
 
@@ -74,8 +77,8 @@ public struct Caller: Sendable, Hashable {
   }
 
   /// Who holds a token.
-  public static func token(_ name: String) -> Caller {
-    Caller(subjects: [.token(name)], label: "token:\(name)")
+  public static func token(_ name: String, scope: Scope? = nil) -> Caller {
+    Caller(subjects: [.token(name)], label: "token:\(name)", scope: scope)
   }
 
   /// How closely a subject names a caller; the smaller, the closer.

@@ -11,5 +11,6 @@ enum AgentDatabase {
     Migration(6, StoreMarks.schema + VoucherNote.schema),
     Migration(7, VariantTable.schema),
     Migration(8, UsageTable.schema),
+    Migration(9, AccessTable.scopes),
   ]
 }

@@ -1,3 +1,4 @@
+import Access
 import CommandLine
 import Host
 import Trust
@@ -18,9 +19,17 @@ let tokenNoun = Noun(
             "role", short: "r", value: "ROLE", "a role that the token's holder gets", repeats: true,
             completion: .names("roles")),
           OptionSpec(
+            "scope", short: "s", value: "SCOPE",
+            "narrow the token below its roles: VERB, or VERB:KIND:NAME with stars in the name", repeats: true),
+          OptionSpec(
             "expires", value: "TIME", "how long it is good for, such as 12h or 90d; without it, until revoked"),
         ],
-        examples: [Example("skerry token create app1 --role chat", "a token that may ask any model")]),
+        examples: [
+          Example("skerry token create app1 --role chat", "a token that may ask any model"),
+          Example(
+            "skerry token create kiosk --role chat --scope infer:model:qwen3-* --expires 90d",
+            "one that may ask those models and do nothing else, for 90 days"),
+        ]),
       CommandSpec("list", "list the tokens, without their secrets"),
       CommandSpec(
         "revoke", "make a token worthless at once",
@@ -33,6 +42,11 @@ private let tokenCreate: Runner = { invocation in
     "name": .string(invocation.argument("NAME")),
     "roles": .array(invocation.command.options("role").map { .string($0) }),
   ]
+  let scope = invocation.command.options("scope")
+  if let bad = scope.first(where: { Scope.Grant($0) == nil }) {
+    throw CommandFailure(Scope.BadWord(word: bad).description, status: .data)
+  }
+  if !scope.isEmpty { body["scope"] = .array(scope.map { .string($0) }) }
   if let seconds = try invocation.command.seconds("expires") { body["expiresInSeconds"] = .integer(seconds) }
   let answer = try await invocation.agent.json("POST", "/skerry/v1/tokens", body: .object(body))
   invocation.answer(answer) { answer.text("token") + "\n" }
@@ -49,13 +63,15 @@ private let tokenList: Runner = { invocation in
   invocation.answer(answer) {
     let tokens = answer.list("tokens")
     guard !tokens.isEmpty else { return "no tokens\n" }
-    var table = Table("name", "roles", "created", "expires")
+    var table = Table("name", "roles", "narrowed to", "created", "expires", "last use")
     for token in tokens {
       let expires = token["expires"]?.integer ?? token["expiresAt"]?.integer
       let created = token["created"]?.integer ?? token["createdAt"]?.integer
       table.add(
-        token.text("name"), token.strings("roles").joined(separator: ", "), created.map(timestamp) ?? "",
-        expires.map { token["ended"]?.bool ?? ($0 < now) ? "expired \(timestamp($0))" : timestamp($0) } ?? "never")
+        token.text("name"), token.strings("roles").joined(separator: ", "),
+        token.strings("scope").joined(separator: ", "), created.map(timestamp) ?? "",
+        expires.map { token["ended"]?.bool ?? ($0 < now) ? "expired \(timestamp($0))" : timestamp($0) } ?? "never",
+        token["lastUse"]?.integer.map(timestamp) ?? "never")
     }
     return table.render()
   }

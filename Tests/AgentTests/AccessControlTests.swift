@@ -251,6 +251,51 @@ import Trust
     #expect(reason.contains("expired"))
   }
 
+  @Test func aTokenIsNarrowedBelowItsRolesAndStaysSo() async throws {
+    let access = try await make()
+    let scope = try Scope(words: ["infer:model:smol*", "token.manage"])
+    let text = try await access.createToken("app", roles: ["admin"], scope: scope, expiresInSeconds: nil, by: root)
+    for one in [access, try await make()] {
+      let caller = try await one.tokenCaller(authorization: "Bearer \(text)")
+      try await one.authorize(caller, .infer, .model("smollm2"))
+      for (verb, resource) in [(Verb.infer, Resource.model("qwen")), (.auditRead, .all(for: .auditRead))] {
+        guard case .denied(let reason, let remedy) = await failure({ try await one.authorize(caller, verb, resource) })
+        else {
+          Issue.record("\(verb) was allowed")
+          continue
+        }
+        #expect(reason.contains("narrowed to infer:model:smol*, token.manage"))
+        #expect(remedy.contains("--scope \(verb == .infer ? "infer:model:qwen" : "audit.read")"))
+      }
+      // It makes no token that may more than itself.
+      guard
+        case .denied = await failure({
+          _ = try await one.createToken("wide", roles: ["admin"], expiresInSeconds: nil, by: caller)
+        })
+      else {
+        Issue.record("a narrowed token made a wide one")
+        continue
+      }
+    }
+    #expect(records.of("token").first?.fields["scope"] == ["infer:model:smol*", "token.manage"])
+  }
+
+  /// A damaged scope leaves nothing; it never widens.
+  @Test(arguments: ["", "[]", "[1]", "{}", "[\"infre\"]", "null"]) func aDamagedScopeLeavesNothing(_ stored: String)
+    async throws
+  {
+    let text = try await make().createToken(
+      "app", roles: ["admin"], scope: try Scope(words: ["infer"]), expiresInSeconds: nil, by: root)
+    let database = try Database(path: scratch.path + "/agent.sqlite", migrations: AgentDatabase.migrations)
+    try await database.write { try $0.execute("UPDATE tokens SET scope = ?", .text(stored)) }
+    database.close()
+    let access = try await make()
+    let caller = try await access.tokenCaller(authorization: "Bearer \(text)")
+    for verb in Verb.allCases {
+      #expect(await failure { try await access.authorize(caller, verb, .all(for: verb)) } != nil)
+    }
+  }
+
   @Test func revokingTakesTheRolesToo() async throws {
     let access = try await make()
     let text = try await access.createToken("app", roles: ["chat", "auditor"], expiresInSeconds: nil, by: root)

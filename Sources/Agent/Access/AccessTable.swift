@@ -23,6 +23,9 @@ enum AccessTable {
   /// A token that was once seen to have expired, and when.
   static let ended = "ALTER TABLE tokens ADD COLUMN ended INTEGER;"
 
+  /// What a token is narrowed to: a JSON array of words.
+  static let scopes = "ALTER TABLE tokens ADD COLUMN scope TEXT;"
+
   static func bindings(_ connection: Connection) throws -> [Binding] {
     try connection.query("SELECT role, subject FROM bindings").map {
       Binding(role: try $0.text("role"), subject: try $0.text("subject"))
@@ -35,8 +38,16 @@ enum AccessTable {
       return TokenRecord(
         name: try row.text("name"), digest: digest, created: try row.integer("created"),
         createdBy: try row.text("created_by"), expires: try row.optionalInteger("expires"),
-        lastUse: try row.optionalInteger("last_use"), ended: try row.optionalInteger("ended"))
+        lastUse: try row.optionalInteger("last_use"), ended: try row.optionalInteger("ended"),
+        scope: try scope(row))
     }
+  }
+
+  /// A scope that can't be read leaves nothing: whoever damaged it must not have widened the token.
+  private static func scope(_ row: Row) throws -> Scope? {
+    guard let text = try row.optionalText("scope") else { return nil }
+    let words = (try? JSONValue(parsing: text.utf8))?.array?.compactMap(\.string) ?? []
+    return (try? Scope(words: words)) ?? Scope([])
   }
 
   static func insert(_ binding: Binding, _ connection: Connection) throws {
@@ -50,9 +61,13 @@ enum AccessTable {
   }
 
   static func insert(_ token: TokenRecord, _ connection: Connection) throws {
+    let scope = token.scope.map { scope in
+      String(decoding: JSONValue.array(scope.words.map(JSONValue.string)).encoded(), as: UTF8.self)
+    }
     try connection.execute(
-      "INSERT INTO tokens (name, digest, created, created_by, expires) VALUES (?, ?, ?, ?, ?)", .text(token.name),
-      .text(token.digest.hex), .integer(token.created), .text(token.createdBy), SQLValue(token.expires))
+      "INSERT INTO tokens (name, digest, created, created_by, expires, scope) VALUES (?, ?, ?, ?, ?, ?)",
+      .text(token.name), .text(token.digest.hex), .integer(token.created), .text(token.createdBy),
+      SQLValue(token.expires), SQLValue(scope))
   }
 
   /// The token and every binding that names it: a later token of the same name starts with nothing.

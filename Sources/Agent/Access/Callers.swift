@@ -70,7 +70,7 @@ extension AccessControl {
       throw .unknownCaller("the token \"\(record.name)\" has expired; create another with: skerry token create")
     }
     note(digest, at: time)
-    return .token(record.name)
+    return .token(record.name, scope: record.scope)
   }
 
   /// Remembers the last use, on disk at most once a minute; a lost minute is no harm.

@@ -47,15 +47,16 @@ extension AccessControl {
     try refresh()
   }
 
-  /// Makes a token that holds these roles; the text that is returned exists nowhere else.
+  /// Makes a token that holds these roles, as far as the scope leaves them; the text that is returned exists nowhere
+  /// else.
   public func createToken(
-    _ name: String, roles: [String], expiresInSeconds: Int64?, by caller: Caller
+    _ name: String, roles: [String], scope: Scope? = nil, expiresInSeconds: Int64?, by caller: Caller
   ) async throws -> String {
-    try await changes.run { try await createAlone(name, roles, expiresInSeconds, by: caller) }
+    try await changes.run { try await createAlone(name, roles, scope, expiresInSeconds, by: caller) }
   }
 
   private func createAlone(
-    _ name: String, _ roles: [String], _ expiresInSeconds: Int64?, by caller: Caller
+    _ name: String, _ roles: [String], _ scope: Scope?, _ expiresInSeconds: Int64?, by caller: Caller
   ) async throws -> String {
     guard Role.isName(name) else { throw AccessFailure.badTokenName(name) }
     try await authorize(caller, .tokenManage, .token(name))
@@ -69,9 +70,10 @@ extension AccessControl {
     let time = now()
     let record = TokenRecord(
       name: name, digest: token.digest, created: time, createdBy: caller.label,
-      expires: expiresInSeconds.map { time.addingReportingOverflow($0).partialValue })
+      expires: expiresInSeconds.map { time.addingReportingOverflow($0).partialValue }, scope: scope)
     let fields: [String: JSONValue] = [
       "action": "create", "token": .string(name), "roles": .array(roles.map(JSONValue.string)),
+      "scope": scope.map { .array($0.words.map(JSONValue.string)) } ?? .null,
       "expires": record.expires.map(JSONValue.integer) ?? .null,
     ]
     try await self.record("token", caller.label, fields)

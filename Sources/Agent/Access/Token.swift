@@ -1,3 +1,4 @@
+public import Access
 public import Trust
 
 /// A bearer token for callers on TCP: `skt_`, 160 random bits and 32 bits of checksum in hexadecimal. The checksum
@@ -41,4 +42,6 @@ public struct TokenRecord: Sendable, Hashable {
   /// When it was first seen to have expired. From then on it is refused whatever the clock shows, until the hub's signed
   /// time says that it was too early.
   public var ended: Int64?
+  /// What its holder is narrowed to, below the roles; nil: to nothing.
+  public var scope: Scope?
 }

@@ -115,20 +115,21 @@ extension LocalAPI {
       "ended": .bool(record.ended != nil || record.expires.map { $0 <= clock.now() } == true),
       "lastUse": record.lastUse.map(JSONValue.integer) ?? .null,
       "roles": .array(access.policy.roles(of: .token(record.name)).map(JSONValue.string)),
+      "scope": record.scope.map { .array($0.words.map(JSONValue.string)) } ?? .null,
     ]
   }
 
   private func createToken(_ request: HTTPRequest) async throws -> HTTPResponse {
     let caller = try await caller(request)
-    let given = try await members(request, ["name", "roles", "expiresInSeconds"])
+    let given = try await members(request, ["name", "roles", "scope", "expiresInSeconds"])
     let name = try required(given, "name") { field throws(JSONFieldError) in try field.string() }
-    var roles: [String] = []
-    if given["roles"] != nil {
-      roles = try required(given, "roles") { field throws(JSONFieldError) in
-        var names: [String] = []
-        for element in try field.array(of: "role names") { names.append(try element.string()) }
-        return names
+    let roles = try words(given, "roles", "role names") ?? []
+    var scope: Scope?
+    if let words = try words(given, "scope", "scopes") {
+      guard !words.isEmpty, words.count <= 64 else {
+        throw APIFailure.badRequest("\"scope\" must have 1 to 64 scopes; leave it out for a token that is not narrowed")
       }
+      do { scope = try Scope(words: words) } catch { throw APIFailure.badRequest(error.description) }
     }
     var expires: Int64?
     if let field = given["expiresInSeconds"], !field.isNull {
@@ -138,8 +139,23 @@ extension LocalAPI {
           try field.integer(1...315_360_000)
         })
     }
-    let text = try await access.createToken(name, roles: roles, expiresInSeconds: expires, by: caller)
+    let text = try await access.createToken(
+      name, roles: roles, scope: scope, expiresInSeconds: expires, by: caller)
     return .json(
-      201, ["name": .string(name), "token": .string(text), "roles": .array(roles.map(JSONValue.string))])
+      201,
+      [
+        "name": .string(name), "token": .string(text), "roles": .array(roles.map(JSONValue.string)),
+        "scope": scope.map { .array($0.words.map(JSONValue.string)) } ?? .null,
+      ])
+  }
+
+  /// A list of strings; nil where it is missing or null.
+  private func words(_ given: [String: JSONField], _ name: String, _ what: String) throws -> [String]? {
+    guard let field = given[name], !field.isNull else { return nil }
+    return try required(given, name) { field throws(JSONFieldError) in
+      var words: [String] = []
+      for element in try field.array(of: what) { words.append(try element.string()) }
+      return words
+    }
   }
 }

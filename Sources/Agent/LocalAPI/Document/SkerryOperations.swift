@@ -90,7 +90,7 @@ extension APIDocument {
     APIOperation(
       method: "POST", path: "/skerry/v1/tokens", summary: "Makes a token; its secret is shown once.",
       body: .closed(
-        .must("name", .string), Schema.Member(name: "roles", schema: .list(.string), isRequired: false),
+        .must("name", .string), .may("roles", .list(.string)), .may("scope", .list(.string)),
         .may("expiresInSeconds", .integer(1...315_360_000))),
       answers: [.json(.record(.must("name", .string), .must("token", .string)), status: 201)]),
     of("DELETE", "tokens/{name}", "Revokes a token.", .record(.must("revoked", .boolean))),
