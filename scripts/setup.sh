@@ -6,6 +6,7 @@
 #   scripts/setup.sh gemma      Gemma 3 270M; prints the path of the GGUF file
 #   scripts/setup.sh rival      llama-cpp-python's server, which `make bench` measures beside us; prints its python3
 #   scripts/setup.sh engines    engines other than llama.cpp, for tests; prints the folder of their virtual environment
+#   scripts/setup.sh tlog       Go's sumdb as a peer of the audit log's proofs; prints the path of the program
 #   scripts/setup.sh venv       the Python peers that the tests talk to; prints the path of its python3
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
@@ -13,7 +14,7 @@ set -euo pipefail
 
 PACKAGES='cmake ninja-build g++ pkg-config libsqlite3-dev libcurl4-openssl-dev libssl-dev
   libmicrohttpd-dev libsystemd-dev libzstd-dev libedit-dev bubblewrap curl procps iproute2 openssl systemd-container casync man-db faketime
-  python3-venv'
+  python3-venv golang-go golang-golang-x-mod-dev'
 
 packages() {
   local missing=() name
@@ -146,6 +147,19 @@ venv() {
   echo "$home/bin/python3"
 }
 
+# Built from Debian's golang.org/x/mod alone, without a network.
+tlog() {
+  local home source=$ROOT/Tests/Peers/tlog/main.go
+  home=$SKERRY_CACHE/tlog/$( (cat "$source"; go version) | sha256sum | cut -c1-16)
+  if [ ! -x "$home/tlog" ]; then
+    mkdir -p "$home"
+    GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=$SKERRY_CACHE/tlog/build GOTOOLCHAIN=local GOFLAGS='' \
+      go build -o "$home/tlog.$$" "$source" || die "the Go peer could not be built; scripts/setup.sh packages brings Go"
+    mv -T "$home/tlog.$$" "$home/tlog"
+  fi
+  echo "$home/tlog"
+}
+
 engines() {
   local wanted=$ROOT/Tests/E2E/engines.txt
   environment engines "$(cat "$wanted")" 'other engines: installing (about 110 MB)' -r "$wanted"
@@ -162,6 +176,6 @@ rival() {
 }
 
 case ${1:-} in
-  packages | engine | weights | gemma | rival | engines | venv) "$1" ;;
-  *) die "usage: scripts/setup.sh packages|engine|weights|gemma|rival|engines|venv" ;;
+  packages | engine | weights | gemma | rival | engines | tlog | venv) "$1" ;;
+  *) die "usage: scripts/setup.sh packages|engine|weights|gemma|rival|engines|tlog|venv" ;;
 esac

@@ -16,6 +16,8 @@ engine=$(scripts/setup.sh engine)
 weights=$(scripts/setup.sh weights)
 gemma=$(scripts/setup.sh gemma)
 python=$(scripts/setup.sh venv)
+SKERRY_TLOG_PEER=$(scripts/setup.sh tlog)
+export SKERRY_TLOG_PEER
 export SKERRY_LLAMA_SERVER=$engine SKERRY_TEST_WEIGHTS=$weights SKERRY_TEST_GEMMA=$gemma SKERRY_PEERS_PYTHON=$python
 
 if [ "$what" = fuzz ]; then

@@ -19,7 +19,15 @@ public struct DeviceID: Hashable, Sendable, CustomStringConvertible {
   public var description: String { hex }
 
   /// The name of this box's audit log: the origin of its checkpoints and the name its notes are signed with.
-  public var auditOrigin: String { "skerry/audit/\(hex)" }
+  public var auditOrigin: String { Self.auditPrefix + hex }
+
+  /// The box whose audit log is called this; nil when it is no audit log's name.
+  public init?(auditOrigin: String) {
+    guard auditOrigin.hasPrefix(Self.auditPrefix) else { return nil }
+    self.init(auditOrigin.dropFirst(Self.auditPrefix.count))
+  }
+
+  private static let auditPrefix = "skerry/audit/"
 }
 
 extension DeviceID: Codable {

@@ -11,6 +11,28 @@ public enum Base64 {
     Data(base64Encoded: String(text)).map { [UInt8]($0) }
   }
 
+  private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+
+  /// True when these characters are the digest's base64; quick, and nothing is made.
+  public static func isEncoding(of digest: Digest, _ text: UnsafeRawBufferPointer) -> Bool {
+    guard text.count == 44 else { return false }
+    return alphabet.withUnsafeBufferPointer { letters in
+      digest.bytes.withUnsafeBufferPointer { bytes in
+        var differs: UInt8 = 0
+        for group in 0..<11 {
+          let at = group * 3
+          let third = at + 2 < 32 ? Int(bytes[at + 2]) : 0
+          let bits = Int(bytes[at]) << 16 | Int(bytes[at + 1]) << 8 | third
+          differs |= text[group * 4] ^ letters[bits >> 18]
+          differs |= text[group * 4 + 1] ^ letters[bits >> 12 & 63]
+          differs |= text[group * 4 + 2] ^ letters[bits >> 6 & 63]
+          differs |= text[group * 4 + 3] ^ (group == 10 ? 0x3D : letters[bits & 63])
+        }
+        return differs == 0
+      }
+    }
+  }
+
   /// The URL-safe alphabet without padding.
   public static func encodeURL(_ bytes: some Sequence<UInt8>) -> String {
     String(

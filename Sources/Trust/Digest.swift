@@ -25,6 +25,15 @@ public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
     self = hasher.finalize()
   }
 
+  /// The digest of a byte and two runs of bytes behind it: a node of a tree.
+  init(prefix: UInt8, _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) {
+    bytes = [UInt8](unsafeUninitializedCapacity: Digest.length) { buffer, count in
+      skerry_sha256(
+        prefix, first.baseAddress, first.count, second.baseAddress, second.count, buffer.baseAddress)
+      count = Digest.length
+    }
+  }
+
   fileprivate init(trusted bytes: [UInt8]) { self.bytes = bytes }
 
   public var hex: String { Hex.encode(bytes) }

@@ -8,16 +8,16 @@ public enum Merkle {
   public static let emptyRoot = Digest(of: [])
 
   /// SHA-256(0x00 || record).
-  public static func leafHash(_ record: [UInt8]) -> Digest {
-    var hasher = SHA256()
-    hasher.update(CollectionOfOne<UInt8>(0))
-    hasher.update(record)
-    return hasher.finalize()
+  public static func leafHash(_ record: [UInt8]) -> Digest { record.withUnsafeBytes { leafHash($0) } }
+
+  /// SHA-256(0x00 || record).
+  public static func leafHash(_ record: UnsafeRawBufferPointer) -> Digest {
+    Digest(prefix: 0, record, UnsafeRawBufferPointer(start: nil, count: 0))
   }
 
   /// SHA-256(0x01 || left || right).
   public static func nodeHash(_ left: Digest, _ right: Digest) -> Digest {
-    Digest(of: [1] + left.bytes + right.bytes)
+    left.bytes.withUnsafeBytes { left in right.bytes.withUnsafeBytes { Digest(prefix: 1, left, $0) } }
   }
 
   /// Where the hash of the `n`th complete subtree of 2^level leaves is stored.
@@ -55,8 +55,24 @@ public enum Merkle {
   }
 
   /// The roots of the complete subtrees that make up the tree of `size`, the largest first.
-  public static func edge(size: UInt64, read: Reader) throws -> [Digest] {
-    try checked(subtrees(0..<size), read)
+  public static func edge(size: UInt64, read: Reader) throws -> [Digest] { try roots(over: 0..<size, read: read) }
+
+  /// The roots of the complete subtrees that a range of leaves falls into, from the left: each as large as its place
+  /// and the range allow. `subtreeLevels` tells their sizes.
+  public static func roots(over range: Range<UInt64>, read: Reader) throws -> [Digest] {
+    try checked(subtrees(range), read)
+  }
+
+  /// The levels of the complete subtrees that a range of leaves falls into, from the left: 2^level leaves each.
+  public static func subtreeLevels(_ range: Range<UInt64>) -> [Int] {
+    var low = range.lowerBound
+    var levels: [Int] = []
+    while low < range.upperBound {
+      let level = min(low.trailingZeroBitCount, 63 - (range.upperBound - low).leadingZeroBitCount)
+      levels.append(level)
+      low += 1 << UInt64(level)
+    }
+    return levels
   }
 
   /// The audit path of leaf `index` in the tree of `size`, from the leaf's sibling up (RFC 6962 §2.1.1).
@@ -119,13 +135,10 @@ public enum Merkle {
   /// Where the complete subtrees that make up a range are stored, from the left.
   private static func subtrees(_ range: Range<UInt64>) -> [UInt64] {
     var low = range.lowerBound
-    var indexes: [UInt64] = []
-    while low < range.upperBound {
-      let level = 63 - (range.upperBound - low).leadingZeroBitCount
-      indexes.append(storedHashIndex(level: level, n: low >> UInt64(level)))
-      low += 1 << UInt64(level)
+    return subtreeLevels(range).map { level in
+      defer { low += 1 << UInt64(level) }
+      return storedHashIndex(level: level, n: low >> UInt64(level))
     }
-    return indexes
   }
 
   private static func checked(_ indexes: [UInt64], _ read: Reader) throws -> [Digest] {

@@ -89,15 +89,30 @@ public struct MerkleFrontier: Sendable, Hashable {
   @discardableResult
   public mutating func append(_ leaf: Digest) -> [Digest] {
     var stored = [leaf]
-    var hash = leaf
-    for _ in 0..<(~size).trailingZeroBitCount {
+    add(leaf, level: 0) { stored.append($0) }
+    return stored
+  }
+
+  /// Adds a leaf without saying what the stored hashes grow by.
+  public mutating func count(_ leaf: Digest) { add(leaf, level: 0) { _ in } }
+
+  /// Adds 2^level leaves of which only the subtree's root is known. False, and nothing has changed, when such a subtree
+  /// can't stand at this place.
+  public mutating func append(subtree root: Digest, level: Int) -> Bool {
+    guard (0..<63).contains(level), size.trailingZeroBitCount >= level, size < 1 << 62 else { return false }
+    add(root, level: level) { _ in }
+    return true
+  }
+
+  private mutating func add(_ root: Digest, level: Int, completed: (Digest) -> Void) {
+    var hash = root
+    for _ in 0..<(~(size >> UInt64(level))).trailingZeroBitCount {
       guard let left = subtrees.popLast() else { break }
       hash = Merkle.nodeHash(left, hash)
-      stored.append(hash)
+      completed(hash)
     }
     subtrees.append(hash)
-    size += 1
-    return stored
+    size += 1 << UInt64(level)
   }
 
   public var root: Digest {

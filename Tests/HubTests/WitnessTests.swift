@@ -100,10 +100,34 @@ import Web
       let stranger = try await device.post(Self.path, log.body(old: 0, new: 1, signer: SigningKey.generate()))
       #expect(stranger.status == 403)
       let foreign = try await device.post(Self.path, log.body(old: 0, new: 1, origin: other.id.auditOrigin))
-      #expect(foreign.status == 404)
-      let borrowed = try await other.post(Self.path, log.body(old: 0, new: 1))
-      #expect(borrowed.status == 404)
+      #expect(foreign.status == 403)
+      for origin in ["example.com/log", "skerry/audit/", "skerry/audit/\(String(repeating: "0", count: 32))"] {
+        #expect(try await device.post(Self.path, log.body(old: 0, new: 1, origin: origin)).status == 404, "\(origin)")
+      }
       #expect(try await hub.admin("GET", "/devices/\(other.id)").json["checkpoint"] == .null)
+      #expect(try await hub.admin("GET", "/devices/\(device.id)").json["checkpoint"] == .null)
+    }
+  }
+
+  /// "There is no authentication of requests beyond the validation of the signature on the checkpoint."
+  @Test func anybodyMayHandOverAHead() async throws {
+    try await TestHub.with { hub in
+      let device = try await ScriptedDevice.enrolled(hub)
+      let witness = try await verifier(hub)
+      var log = TestLog(device)
+      for n in 0..<5 { try log.append("record \(n)") }
+      let body = try log.body(old: 0, new: 5)
+      let answer = try await hub.send("POST", Self.path, headers: ["Content-Type": "text/plain"], body: body)
+      #expect(answer.status == 200)
+      // "The client MAY concatenate it to the checkpoint, and use a note verification function."
+      let gap = try #require(body.split(separator: 0x0A, omittingEmptySubsequences: false).firstIndex(of: []))
+      let head = body.split(separator: 0x0A, omittingEmptySubsequences: false)[(gap + 1)...].joined(separator: [0x0A])
+      #expect(try SignedNote(parsing: Array(head) + answer.body).cosignatureTime(by: witness) != nil)
+      // What was cosigned stays the box's own affair: the sequence of its requests goes on.
+      #expect(try await device.post("/v1/sync", device.syncRequest(size: 5)).json["audit"]?["cosignedSize"] == 5)
+      _ = try await hub.admin("DELETE", "/devices/\(device.id)")
+      try log.append("record 5")
+      #expect(try await hub.send("POST", Self.path, body: log.body(old: 5, new: 6)).status == 403)
     }
   }
 

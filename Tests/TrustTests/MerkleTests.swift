@@ -200,3 +200,132 @@ private func digests(_ hex: String...) -> [Digest] { hex.compactMap { Digest(hex
     #expect(throws: MerkleError.missingHashes) { try Merkle.root(size: 3) { _ in [] } }
   }
 }
+
+/// The vectors of transparency-dev/merkle, and what it changes in each: nothing that was changed may verify.
+@Suite struct MerkleVectorTests {
+  private struct Inclusion: Sendable {
+    let index: UInt64
+    let size: UInt64
+    let proof: [String]
+  }
+  private struct Consistency: Sendable {
+    let old: UInt64
+    let new: UInt64
+    let proof: [String]
+  }
+
+  private static let inclusion = [
+    Inclusion(index: 0, size: 1, proof: []),
+    Inclusion(
+      index: 0, size: 8,
+      proof: [
+        "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
+        "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+        "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
+      ]),
+    Inclusion(
+      index: 5, size: 8,
+      proof: [
+        "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+        "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+      ]),
+    Inclusion(index: 2, size: 3, proof: ["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"]),
+    Inclusion(
+      index: 1, size: 5,
+      proof: [
+        "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+        "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+        "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+      ]),
+  ]
+  private static let consistency = [
+    Consistency(old: 1, new: 1, proof: []),
+    Consistency(
+      old: 1, new: 8,
+      proof: [
+        "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
+        "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+        "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
+      ]),
+    Consistency(
+      old: 6, new: 8,
+      proof: [
+        "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
+        "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+      ]),
+    Consistency(
+      old: 2, new: 5,
+      proof: [
+        "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
+        "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+      ]),
+    Consistency(
+      old: 6, new: 7,
+      proof: [
+        "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
+        "b08693ec2e721597130641e8211e7eedccb4c26413963eee6c1e2ed16ffb1a5f",
+        "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+      ]),
+  ]
+  private static let some = Digest(of: Array("some hash".utf8))
+
+  private func root(_ size: UInt64) throws -> Digest { try #require(Digest(hex: MerkleTests.roots[Int(size)])) }
+
+  /// What transparency-dev/merkle makes of a proof, none of which may pass.
+  private func broken(_ proof: [Digest], _ roots: Digest...) -> [[Digest]] {
+    var all = roots.flatMap { [proof + [$0], [$0] + proof] }
+    for at in proof.indices {
+      var changed = proof
+      changed[at] = Digest(bytes: [changed[at].bytes[0] ^ 8] + changed[at].bytes.dropFirst()) ?? Self.some
+      all.append(changed)
+    }
+    if let first = proof.first { all += [Array(proof.dropLast()), [first] + proof, []] }
+    if proof.count > 1 { all.append([proof[0], Self.some] + proof[1...]) }
+    return all
+  }
+
+  @Test func inclusionProofsAndTheirProbes() throws {
+    let tree = try Tree(MerkleTests.records.map { try #require(Hex.decode($0)) })
+    for vector in Self.inclusion {
+      let (index, size) = (vector.index, vector.size)
+      let proof = vector.proof.compactMap { Digest(hex: $0) }
+      #expect(try Merkle.inclusionProof(index: index, size: size, read: tree.reader) == proof)
+      let (leaf, root) = (tree.leaves[Int(index)], try root(size))
+      func holds(_ index: UInt64, _ size: UInt64, _ leaf: Digest, _ proof: [Digest], _ root: Digest) -> Bool {
+        Merkle.verifyInclusion(leaf: leaf, index: index, size: size, proof: proof, root: root)
+      }
+      #expect(holds(index, size, leaf, proof, root))
+      for other in [index &- 1, index + 1, index ^ 2] { #expect(!holds(other, size, leaf, proof, root)) }
+      for other in [size * 2, size / 2] { #expect(!holds(index, other, leaf, proof, root)) }
+      #expect(!holds(index, size, Self.some, proof, root) && !holds(index, size, leaf, proof, Self.some))
+      #expect(!holds(index, size, leaf, proof, Merkle.emptyRoot))
+      for changed in broken(proof, root) { #expect(!holds(index, size, leaf, changed, root)) }
+    }
+    for (index, size) in [(0, 0), (0, 1), (1, 0), (2, 1)] as [(UInt64, UInt64)] {
+      #expect(
+        !Merkle.verifyInclusion(leaf: Self.some, index: index, size: size, proof: [], root: Merkle.emptyRoot))
+    }
+  }
+
+  @Test func consistencyProofsAndTheirProbes() throws {
+    let tree = try Tree(MerkleTests.records.map { try #require(Hex.decode($0)) })
+    for vector in Self.consistency {
+      let (old, new) = (vector.old, vector.new)
+      let proof = vector.proof.compactMap { Digest(hex: $0) }
+      #expect(try Merkle.consistencyProof(old: old, new: new, read: tree.reader) == proof)
+      let (first, second) = (try root(old), try root(new))
+      func holds(_ old: UInt64, _ new: UInt64, _ first: Digest, _ second: Digest, _ proof: [Digest]) -> Bool {
+        Merkle.verifyConsistency(oldSize: old, oldRoot: first, newSize: new, newRoot: second, proof: proof)
+      }
+      #expect(holds(old, new, first, second, proof))
+      if proof.isEmpty { continue }
+      for other in [old - 1, old + 1, old ^ 2] { #expect(!holds(other, new, first, second, proof)) }
+      for other in [new * 2, new / 2] { #expect(!holds(old, other, first, second, proof)) }
+      #expect(!holds(old, new, Self.some, second, proof) && !holds(old, new, first, Self.some, proof))
+      #expect(!holds(old, new, second, first, proof))
+      for changed in broken(proof, first, second) { #expect(!holds(old, new, first, second, changed)) }
+    }
+  }
+}

@@ -23,8 +23,9 @@ public final class AuditLog: Sendable {
   /// The device's key as auditors and the witness know it.
   public var deviceKey: NoteVerifier { NoteVerifier(name: origin, key: key.verifyingKey) }
   private let key: SigningKey
-  private let log: RecordLog
-  private let tree: AuditTree
+  let log: RecordLog
+  let tree: AuditTree
+  let index: AuditIndex
   private let heads: AuditHeads
   private let milliseconds: @Sendable () -> Int64
 
@@ -42,9 +43,10 @@ public final class AuditLog: Sendable {
     heads = try AuditHeads(directory: directory, device: NoteVerifier(name: origin, key: key.verifyingKey))
     let known = heads.checkpoints
     tree = try AuditTree(hashes: HashFile(directory + "/hashes"), heads: known)
+    index = AuditIndex()
     do {
       log = try RecordLog(
-        path: directory + "/log.jsonl", atLeast: known.map(\.size).max() ?? 0, hooks: tree.hooks)
+        path: directory + "/log.jsonl", atLeast: known.map(\.size).max() ?? 0, hooks: index.hooks(with: tree.hooks))
     } catch StorageError.damaged(_, let reason) {
       throw AuditTampered(index: tree.firstSuspect, reason: reason)
     }
@@ -83,6 +85,11 @@ public final class AuditLog: Sendable {
     heads.cosigned.map { ($0.note, $0.checkpoint.size) }
   }
 
+  /// The last cosigned head, if it is of this size or smaller, with its witness.
+  func cosigned(within size: UInt64) -> (note: SignedNote, size: UInt64, witness: NoteVerifier)? {
+    heads.cosigned.flatMap { $0.checkpoint.size <= size ? ($0.note, $0.checkpoint.size, $0.witness) : nil }
+  }
+
   /// The witness that cosigned last.
   public var witness: NoteVerifier? { heads.cosigned?.witness }
 
@@ -109,32 +116,6 @@ public final class AuditLog: Sendable {
   /// Up to `limit` records from this index on.
   public func entries(from index: UInt64, limit: Int) throws -> [JSONValue] {
     try log.read(from: index, limit: limit).map { try JSONValue(parsing: $0.record) }
-  }
-
-  /// Writes the whole log as it is now in the form that `AuditVerifier` reads, in pieces of about 64 KiB.
-  public func export(to write: ([UInt8]) async throws -> Void) async throws {
-    let note = signedHead()
-    let size = try Checkpoint(noteText: note.text).size
-    let witnessed = heads.cosigned.flatMap { $0.checkpoint.size <= size ? $0 : nil }
-    let header = AuditExportHeader(
-      origin: origin, size: size, checkpoint: note, cosigned: witnessed?.note, device: deviceKey,
-      witness: witnessed?.witness)
-    var piece = header.line + [0x0A]
-    var next: UInt64 = 0
-    while next < size {
-      let page = try log.read(from: next, limit: 256).prefix(Int(min(size - next, 256)))
-      guard !page.isEmpty else { throw MerkleError.missingHashes }
-      for entry in page {
-        let hash = try tree.hashes.read([Merkle.storedHashIndex(level: 0, n: entry.index)]).first
-        piece += AuditExportEntry.line(index: entry.index, record: entry.record, hash: hash) + [0x0A]
-        if piece.count >= 1 << 16 {
-          try await write(piece)
-          piece = []
-        }
-      }
-      next += UInt64(page.count)
-    }
-    if !piece.isEmpty { try await write(piece) }
   }
 
   /// The records from `from` up to `to` as a segment for the hub, in pieces of about 64 KiB; the same bytes each time.

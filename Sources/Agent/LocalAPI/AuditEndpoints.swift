@@ -1,3 +1,4 @@
+import Fleet
 import Trust
 import Web
 
@@ -15,15 +16,48 @@ extension LocalAPI {
       _ = try await caller(request, may: .auditRead)
       return .text(200, log.signedHead().encoded)
     }
+    router.on("GET", "/skerry/v1/audit/search") { request, _ in
+      _ = try await caller(request, may: .auditRead)
+      let selection = try LocalAPI.selection(request)
+      let limit = try LocalAPI.number(request, "limit", 1...10_000) ?? 100
+      let before = try LocalAPI.number(request, "before", 0...Int.max).map { UInt64($0) } ?? .max
+      let entries = try log.search(selection, count: limit, before: before)
+      return .json(200, ["entries": .array(entries), "size": .integer(Int64(clamping: log.head().size))])
+    }
+    router.on("GET", "/skerry/v1/audit/tail") { request, _ in
+      _ = try await caller(request, may: .auditRead)
+      let selection = try LocalAPI.selection(request)
+      let from = try LocalAPI.number(request, "from", 0...Int.max).map { UInt64($0) } ?? log.head().size
+      return .streaming(200, headers: ["Content-Type": "application/x-ndjson"]) { writer in
+        try await log.follow(selection, from: from) { try await writer.write($0) }
+      }
+    }
+    router.on("GET", "/skerry/v1/audit/proof/{n}") { request, parameters in
+      _ = try await caller(request, may: .auditRead)
+      guard let index = UInt64(parameters["n"]) else { throw APIFailure.badRequest("an entry is named by its number") }
+      do {
+        return .text(200, try log.proof(of: index).encoded)
+      } catch MerkleError.outOfRange {
+        throw APIFailure(status: 404, code: "no_entry", message: "the audit log has no entry \(index) yet")
+      } catch MerkleError.missingHashes {
+        throw APIFailure(status: 404, code: "no_entry", message: "entry \(index) is no longer kept")
+      }
+    }
     router.on("GET", "/skerry/v1/audit/export") { request, _ in
       _ = try await caller(request, may: .auditExport)
+      let selection = try LocalAPI.selection(request)
+      let from = UInt64(try LocalAPI.number(request, "from", 0...Int.max) ?? 0)
+      let size = log.head().size
+      guard from <= size else {
+        throw APIFailure.badRequest("the log has \(size) entries, and this export would begin at \(from)")
+      }
       return .streaming(
         200,
         headers: [
           "Content-Type": "application/jsonl", "Content-Disposition": "attachment; filename=\"skerry-audit.jsonl\"",
         ]
       ) { writer in
-        try await log.export { try await writer.write($0) }
+        try await log.export(selection, from: from) { try await writer.write($0) }
       }
     }
   }
@@ -36,5 +70,13 @@ extension LocalAPI {
       throw .badRequest("\"\(name)\" must be a whole number from \(range.lowerBound) to \(range.upperBound)")
     }
     return number
+  }
+
+  private static func selection(_ request: HTTPRequest) throws(APIFailure) -> AuditSelection {
+    AuditSelection(
+      since: try number(request, "since", 0...Int.max).map { Int64($0) },
+      until: try number(request, "until", 0...Int.max).map { Int64($0) },
+      subject: request.query("subject"), model: request.query("model"), outcome: request.query("outcome"),
+      kind: request.query("kind"))
   }
 }

@@ -12,6 +12,8 @@ struct DeviceAPI: Sendable {
   let authentication: DeviceAuthentication
   /// Enrolments from one address: nobody guesses a 256-bit secret, but trying must cost the hub little.
   private let strangers = RateLimiter(rate: 5, burst: 50)
+  /// New heads of one log, each with a valid signature.
+  private let witnessing = RateLimiter(rate: 10, burst: 100)
 
   init(state: HubState, repository: Repository, director: Director) {
     self.state = state
@@ -104,27 +106,30 @@ struct DeviceAPI: Sendable {
     return try Answers.json(200, OutboxReply(accepted: accepted))
   }
 
-  /// C2SP tlog-witness, "add-checkpoint".
+  /// C2SP tlog-witness, "add-checkpoint". "There is no authentication of requests beyond the validation of the signature
+  /// on the checkpoint", so that any program that speaks the protocol can hand over a box's head.
   private func addCheckpoint(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let signed = try await authentication.authenticate(request, limit: AddCheckpoint.maximumLength)
+    let body = try await request.body.collect(upTo: AddCheckpoint.maximumLength)
     let message: AddCheckpoint
-    do { message = try AddCheckpoint(parsing: signed.body) } catch {
+    do { message = try AddCheckpoint(parsing: body) } catch {
       throw HubError(.malformed, error.description)
     }
-    // "If the checkpoint origin is unknown, the witness MUST respond with a "404 Not Found"": a box's only log is its
-    // own.
-    let origin = signed.device.id.auditOrigin
-    guard message.checkpoint.origin == origin else {
-      throw HubError(.notFound, "this box's log is \(origin)")
+    // "If the checkpoint origin is unknown, the witness MUST respond with a "404 Not Found" HTTP status code."
+    let origin = message.checkpoint.origin
+    guard let id = DeviceID(auditOrigin: origin), let device = try await state.store.device(id) else {
+      throw HubError(.notFound, "this witness knows no log \(origin.prefix(200))")
     }
-    // "If none of the signatures verify against a trusted public key, the witness MUST respond with a "403 Forbidden"".
-    guard message.note.verified(by: NoteVerifier(name: origin, key: signed.device.key)) else {
+    // "If none of the signatures verify against a trusted public key, the witness MUST respond with a "403 Forbidden""; a
+    // revoked box's key is trusted no more.
+    guard device.revokedAt == nil else { return HTTPResponse.text(403, "the box was removed from this hub\n") }
+    guard message.note.verified(by: NoteVerifier(name: origin, key: device.key)) else {
       return HTTPResponse.text(403, "the checkpoint is not signed by the box's key\n")
     }
+    guard witnessing.allows(id.hex, at: Clock.monotonic()) else { throw HubError(.busy, "this log grows too often") }
     let now = Clock.unixTime()
     let witness = state.witness
     let verdict = try await state.store.recordCheckpoint(
-      signed.device.id, sequence: signed.sequence, request: message,
+      id, request: message,
       cosign: { note in
         var note = note
         note.signatures = note.signatures.filter { $0.name == origin } + [witness.cosign(note, time: now)]
@@ -142,7 +147,7 @@ struct DeviceAPI: Sendable {
     case .inconsistent:
       Log.shared.error(
         "a box's audit log does not contain what it showed before",
-        ["device": signed.device.id.hex, "size": String(message.checkpoint.size)])
+        ["device": id.hex, "size": String(message.checkpoint.size)])
       return HTTPResponse.text(422, "the proof does not verify\n")
     }
   }

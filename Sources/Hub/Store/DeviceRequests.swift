@@ -104,12 +104,13 @@ extension HubStore {
   }
 
   /// The witness's atomic step: compares with the recorded head, and records the new one. When this returns
-  /// `.accepted`, the new head is on disk. A refusal changes nothing but the sequence number.
+  /// `.accepted`, the new head is on disk. A refusal changes nothing. Throws `HubError` for a box that is unknown or was
+  /// revoked meanwhile.
   public func recordCheckpoint(
-    _ id: DeviceID, sequence: UInt64, request: AddCheckpoint, cosign: @escaping @Sendable (SignedNote) -> SignedNote,
-    now: Int64
+    _ id: DeviceID, request: AddCheckpoint, cosign: @escaping @Sendable (SignedNote) -> SignedNote, now: Int64
   ) async throws -> WitnessVerdict {
-    try await act(as: id, sequence: sequence, now: now) { connection, device in
+    try await database.write { connection in
+      guard let device = try HubStore.device(id, connection), device.revokedAt == nil else { throw HubStore.revoked }
       let verdict = request.verdict(recorded: device.checkpoint.map { ($0.size, $0.root) })
       guard verdict == .accepted else { return verdict }
       return try HubStore.cosign(request, of: device, cosign: cosign, now: now, connection)

@@ -106,7 +106,34 @@ extension APIDocument {
     APIOperation(
       method: "GET", path: "/skerry/v1/audit/head", summary: "The signed head of the log.", answers: [.text()]),
     APIOperation(
-      method: "GET", path: "/skerry/v1/audit/export", summary: "The whole log.", answers: [.text("application/jsonl")]),
+      method: "GET", path: "/skerry/v1/audit/search",
+      summary: "The newest entries that are asked for, the newest first.",
+      query: selection + [
+        .init(name: "before", schema: .integer(0 ... .max), summary: "Only entries with a smaller number."),
+        .init(name: "limit", schema: .integer(1...10_000), summary: "At most so many."),
+      ], answers: [.json(.record(.must("entries", .list(.object)), .must("size", .count)))]),
+    APIOperation(
+      method: "GET", path: "/skerry/v1/audit/tail", summary: "Entries as they are written, without an end.",
+      query: selection + [
+        .init(name: "from", schema: .integer(0 ... .max), summary: "The first entry's number; without it, the next.")
+      ], answers: [.lines]),
+    APIOperation(
+      method: "GET", path: "/skerry/v1/audit/proof/{n}", summary: "The evidence for one entry (C2SP tlog-proof).",
+      answers: [.text()]),
+    APIOperation(
+      method: "GET", path: "/skerry/v1/audit/export", summary: "The log, or a part of it, with its proofs.",
+      query: selection + [
+        .init(name: "from", schema: .integer(0 ... .max), summary: "Entries before this one only by their hashes.")
+      ], answers: [.text("application/jsonl")]),
+  ]
+
+  private static let selection: [APIOperation.Query] = [
+    .init(name: "since", schema: .integer(0 ... .max), summary: "Unix milliseconds: from then on."),
+    .init(name: "until", schema: .integer(0 ... .max), summary: "Unix milliseconds: before then."),
+    .init(name: "subject", schema: .string, summary: "As in token:app or uid:1000."),
+    .init(name: "model", schema: .string, summary: "A model's name."),
+    .init(name: "outcome", schema: .string, summary: "As in denied or completed."),
+    .init(name: "kind", schema: .string, summary: "As in decision or inference."),
   ]
 
   private static let fleet: [APIOperation] = [
