@@ -6,6 +6,12 @@ public enum PolicyError: Error, Hashable, CustomStringConvertible {
   case field(JSONFieldError)
   case unknownRole(path: String, name: String, allowed: [String])
   case cycle(path: String, roles: [String])
+  /// A subject holds more roles of a static set than anybody may.
+  case separated(subject: String, SeparationSet)
+
+  static func field(path: String, problem: String, allowed: String) -> PolicyError {
+    .field(JSONFieldError(path: path, problem: problem, allowed: allowed))
+  }
 
   public var description: String {
     switch self {
@@ -16,13 +22,17 @@ public enum PolicyError: Error, Hashable, CustomStringConvertible {
     case .cycle(let path, let roles):
       "\(path): roles inherit each other in a circle, \(roles.joined(separator: " -> ")); "
         + "allowed: inheritance without a circle"
+    case .separated(let subject, let set):
+      "bindings: \(subject) would hold more of \(set.roles.joined(separator: ", ")) than separation.static.\(set.name) lets "
+        + "anybody hold; allowed: at most \(set.atMost) of them"
     }
   }
 }
 
 extension Policy {
-  /// Reads a policy file: JSON5, `{version: 1, roles: {NAME: {summary, inherits, allow: [{verbs, resources}], limits,
-  /// sharedLimits}}, bindings: [{role, subjects, limits}]}`. Strict: an unknown key, verb, role or a wrong type is an error.
+  /// Reads a policy file: JSON5, `{version: 1, roles: {NAME: {summary, inherits, allow: [{verbs, resources, when, unless}],
+  /// forbid, limits, sharedLimits}}, bindings: [{role, subjects, limits}], forbid: [{verbs, resources, when, unless}],
+  /// separation: {static: {NAME: {roles, atMost}}, dynamic}}`. Strict: an unknown key, verb, role or a wrong type is an error.
   public init(parsing bytes: [UInt8]) throws(PolicyError) {
     let document: JSONValue
     do { document = try JSONValue(parsing: bytes, json5: true) } catch { throw .syntax(error.description) }
@@ -49,7 +59,9 @@ extension Policy {
       }
       limits[binding] = stated
     }
-    try self.init(roles: document.roles, bindings: document.bindings.map(\.binding), bindingLimits: limits)
+    try self.init(
+      roles: document.roles, bindings: document.bindings.map(\.binding), bindingLimits: limits,
+      forbids: document.forbids, separation: document.separation)
   }
 }
 
@@ -57,9 +69,11 @@ private struct PolicyDocument {
   var roles: [Role] = []
   var bindings: [(binding: Binding, path: String)] = []
   var limits: [(binding: Binding, limits: Limits, path: String)] = []
+  var forbids: [Permission] = []
+  var separation: [SeparationSet] = []
 
   init(_ document: JSONField) throws(JSONFieldError) {
-    let members = try document.members(["version", "roles", "bindings"])
+    let members = try document.members(["version", "roles", "bindings", "forbid", "separation"])
     guard let version = members["version"] else { throw document.wrong("version is missing", allowed: "version: 1") }
     _ = try version.integer(1...1)
     for (name, field) in try (members["roles"]?.object() ?? [:]) {
@@ -69,26 +83,54 @@ private struct PolicyDocument {
     for field in try (members["bindings"]?.array(of: "{role, subjects}") ?? []) {
       try add(bindings: field)
     }
+    forbids = try PolicyDocument.permissions(members["forbid"])
+    let kinds = SeparationSet.Kind.allCases
+    guard let separated = try members["separation"]?.members(kinds.map(\.rawValue)) else { return }
+    for kind in kinds {
+      for (name, field) in try (separated[kind.rawValue]?.object() ?? [:]) {
+        separation.append(try PolicyDocument.separation(kind, name, field))
+      }
+    }
+  }
+
+  private static func separation(
+    _ kind: SeparationSet.Kind, _ name: String, _ field: JSONField
+  ) throws(JSONFieldError) -> SeparationSet {
+    guard Role.isName(name) else { throw field.wrong("no set's name", allowed: Role.allowedNames) }
+    let members = try field.members(["roles", "atMost"])
+    guard let listed = members["roles"] else {
+      throw field.wrong("roles is missing", allowed: "{roles: [...], atMost: 1}")
+    }
+    var roles: [String] = []
+    for entry in try listed.array(of: "role names") {
+      let role = try entry.string()
+      if roles.contains(role) { throw entry.wrong("\"\(role)\" twice", allowed: "each role once") }
+      roles.append(role)
+    }
+    return SeparationSet(name: name, kind: kind, roles: roles, atMost: try members["atMost"]?.integer(1...4095) ?? 1)
+  }
+
+  private static func permissions(_ field: JSONField?) throws(JSONFieldError) -> [Permission] {
+    var permissions: [Permission] = []
+    for entry in try (field?.array(of: "{verbs, resources}") ?? []) { permissions.append(try permission(entry)) }
+    return permissions
   }
 
   private static func role(_ name: String, _ field: JSONField) throws(JSONFieldError) -> Role {
-    let members = try field.members(["summary", "inherits", "allow", "limits", "sharedLimits"])
+    let members = try field.members(["summary", "inherits", "allow", "forbid", "limits", "sharedLimits"])
     var inherits: [String] = []
     for parent in try (members["inherits"]?.array(of: "role names") ?? []) { inherits.append(try parent.string()) }
-    var permissions: [Permission] = []
-    for entry in try (members["allow"]?.array(of: "{verbs, resources}") ?? []) {
-      permissions.append(try permission(entry))
-    }
     var (limits, shared) = (Limits(), Limits())
     if let field = members["limits"] { limits = try Limits(field) }
     if let field = members["sharedLimits"] { shared = try Limits(field) }
     return Role(
-      name: name, summary: try members["summary"]?.string() ?? "", inherits: inherits, permissions: permissions,
-      limits: limits, sharedLimits: shared)
+      name: name, summary: try members["summary"]?.string() ?? "", inherits: inherits,
+      permissions: try permissions(members["allow"]), forbids: try permissions(members["forbid"]), limits: limits,
+      sharedLimits: shared)
   }
 
   private static func permission(_ field: JSONField) throws(JSONFieldError) -> Permission {
-    let members = try field.members(["verbs", "resources"])
+    let members = try field.members(["verbs", "resources", "when", "unless"])
     guard let verbsField = members["verbs"] else {
       throw field.wrong("verbs is missing", allowed: "{verbs: [...], resources: [...]}")
     }
@@ -117,7 +159,7 @@ private struct PolicyDocument {
     guard members["resources"] != nil else {
       throw field.wrong("resources is missing", allowed: "{verbs: [...], resources: [...]}")
     }
-    return Permission(verbs: verbs, resources: resources)
+    return Permission(verbs: verbs, resources: resources, clause: try Clause(members))
   }
 
   private mutating func add(bindings field: JSONField) throws(JSONFieldError) {

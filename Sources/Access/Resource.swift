@@ -26,28 +26,72 @@ public struct Resource: Sendable, Hashable, CustomStringConvertible {
   public static func all(for verb: Verb) -> Resource { Resource(kind: verb.resourceKind, name: "*") }
 
   public var description: String { "\(kind):\(name)" }
+
+  /// The bytes of the description, without making it.
+  func withBytes<Result>(_ body: (UnsafeBufferPointer<UInt8>) -> Result) -> Result {
+    let (head, tail) = (kind.utf8, name.utf8)
+    return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: head.count + tail.count + 1) { bytes in
+      _ = bytes.update(fromContentsOf: head)
+      bytes[head.count] = UInt8(ascii: ":")
+      _ = UnsafeMutableBufferPointer(rebasing: bytes[(head.count + 1)...]).update(fromContentsOf: tail)
+      return body(UnsafeBufferPointer(bytes))
+    }
+  }
 }
 
 /// Which resources a permission covers: `*`, `model:*`, `model:qwen3-*`. A star stands for any run of characters.
 public struct ResourcePattern: Sendable, Hashable, CustomStringConvertible {
   public let description: String
-  private let pattern: [UInt8]
+  /// Its bytes, with stars that follow each other as one.
+  let pattern: [UInt8]
 
   /// Nil when the text is neither `*` nor a known kind, a colon and a name.
   public init?(_ text: String) {
     guard text == "*" || Resource(parsing: text) != nil else { return nil }
     description = text
-    pattern = Array(text.utf8)
+    var bytes: [UInt8] = []
+    for byte in text.utf8 where byte != UInt8(ascii: "*") || bytes.last != byte { bytes.append(byte) }
+    pattern = bytes
   }
 
-  public func covers(_ resource: Resource) -> Bool { covers(Array(resource.description.utf8)) }
+  public func covers(_ resource: Resource) -> Bool {
+    resource.withBytes { text in pattern.withUnsafeBufferPointer { ResourcePattern.matches($0, text) } }
+  }
 
   /// Whether everything that the other pattern covers is covered by this one. The other's star is a character that
   /// only a star matches.
-  public func covers(_ other: ResourcePattern) -> Bool { covers(other.pattern) }
+  public func covers(_ other: ResourcePattern) -> Bool {
+    other.pattern.withUnsafeBufferPointer { text in
+      pattern.withUnsafeBufferPointer { ResourcePattern.matches($0, text) }
+    }
+  }
+
+  /// Whether some text is covered by both: walks through both at once, where a star of either may stand for what the other
+  /// spells out.
+  public func overlaps(_ other: ResourcePattern) -> Bool {
+    let star = UInt8(ascii: "*")
+    // reachable[j]: the first i of this pattern and the first j of the other can stand for the same text.
+    var reachable = [Bool](repeating: false, count: other.pattern.count + 1)
+    for i in 0...pattern.count {
+      var row = [Bool](repeating: false, count: other.pattern.count + 1)
+      for j in 0...other.pattern.count {
+        if i == 0 && j == 0 { row[j] = true }
+        if i > 0, pattern[i - 1] == star, reachable[j] { row[j] = true }
+        if j > 0, other.pattern[j - 1] == star, row[j - 1] { row[j] = true }
+        if i > 0, j > 0 {
+          let (one, two) = (pattern[i - 1], other.pattern[j - 1])
+          if reachable[j - 1], one == two { row[j] = true }
+          if one == star, row[j - 1] { row[j] = true }
+          if two == star, reachable[j] { row[j] = true }
+        }
+      }
+      reachable = row
+    }
+    return reachable[other.pattern.count]
+  }
 
   /// Linear-space glob matching with one point to return to: the last star.
-  private func covers(_ text: [UInt8]) -> Bool {
+  static func matches(_ pattern: UnsafeBufferPointer<UInt8>, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
     let star = UInt8(ascii: "*")
     var at = 0
     var inText = 0

@@ -1,11 +1,13 @@
-/// Verbs on resources.
+/// Verbs on resources, and when.
 public struct Permission: Sendable, Hashable {
   public let verbs: [Verb]
   public let resources: [ResourcePattern]
+  public let clause: Clause
 
-  public init(verbs: [Verb], resources: [ResourcePattern]) {
+  public init(verbs: [Verb], resources: [ResourcePattern], clause: Clause = .always) {
     self.verbs = verbs
     self.resources = resources
+    self.clause = clause
   }
 }
 
@@ -16,19 +18,22 @@ public struct Role: Sendable, Hashable {
   public let inherits: [String]
   /// Its own, without the inherited ones.
   public let permissions: [Permission]
+  /// What is forbidden to whoever holds it, or a role that inherits it, active or not.
+  public let forbids: [Permission]
   /// What each caller who holds it may use of the engines. Where it says nothing, what it inherits counts.
   public let limits: Limits
   /// What all its callers may use together. Not inherited.
   public let sharedLimits: Limits
 
   public init(
-    name: String, summary: String, inherits: [String], permissions: [Permission], limits: Limits = Limits(),
-    sharedLimits: Limits = Limits()
+    name: String, summary: String, inherits: [String], permissions: [Permission], forbids: [Permission] = [],
+    limits: Limits = Limits(), sharedLimits: Limits = Limits()
   ) {
     self.name = name
     self.summary = summary
     self.inherits = inherits
     self.permissions = permissions
+    self.forbids = forbids
     self.limits = limits
     self.sharedLimits = sharedLimits
   }
@@ -66,12 +71,27 @@ public struct Binding: Hashable, Codable, Sendable, Comparable, CustomStringConv
   public var description: String { "\(role) to \(subject)" }
 }
 
-/// The answer to "may this caller do this?".
-public enum Decision: Sendable, Hashable {
-  /// The bound role that allows it, and the rule: where it stands and what it says.
-  case allowed(role: String, rule: String)
-  /// Why not, and the smallest grant that would change it, as a command.
-  case denied(reason: String, remedy: String)
+/// Roles of which nobody may have more than a few: separation of duty (INCITS 359 §6.3 and §6.4). A role counts with
+/// those that it inherits.
+public struct SeparationSet: Sendable, Hashable {
+  public enum Kind: String, Sendable, Hashable, CaseIterable {
+    /// Not held by one caller.
+    case held = "static"
+    /// Not active together in one request.
+    case active = "dynamic"
+  }
 
-  public var isAllowed: Bool { if case .allowed = self { true } else { false } }
+  public let name: String
+  public let kind: Kind
+  /// Two or more, sorted.
+  public let roles: [String]
+  /// From 1 to one less than there are roles.
+  public let atMost: Int
+
+  public init(name: String, kind: Kind, roles: [String], atMost: Int = 1) {
+    self.name = name
+    self.kind = kind
+    self.roles = Set(roles).sorted()
+    self.atMost = atMost
+  }
 }

@@ -37,6 +37,9 @@ public enum Subject: Hashable, Sendable, CustomStringConvertible {
     }
   }
 
+  /// Whether whoever it names comes over the Unix socket, and so is `local` too.
+  public var isLocal: Bool { if case .token = self { false } else { true } }
+
   private static func number(_ text: String) -> UInt32? {
     text.utf8.allSatisfy { (0x30...0x39).contains($0) } ? UInt32(text) : nil
   }
@@ -46,7 +49,7 @@ public enum Subject: Hashable, Sendable, CustomStringConvertible {
   }
 }
 
-/// Who asks: every subject that the caller matches, and a label for the audit log.
+/// Who asks: every subject that the caller matches, a label for the audit log, and what their request says of itself.
 public struct Caller: Sendable, Hashable {
   public let subjects: [Subject]
   /// `uid:1000(alice)`, `token:app1`.
@@ -55,11 +58,21 @@ public struct Caller: Sendable, Hashable {
   public let identity: Subject
   /// What the caller's token is narrowed to, below what the roles allow; nil: to nothing.
   public let scope: Scope?
+  /// How the request came; nil where none has come, as in an explanation.
+  public var transport: RequestContext.Transport?
+  /// The roles that are to be active in this request: held ones, or ones that these inherit. Nil: all that separation of
+  /// duty allows.
+  public var activated: Set<String>?
 
-  public init(subjects: [Subject], label: String, scope: Scope? = nil) {
+  public init(
+    subjects: [Subject], label: String, scope: Scope? = nil, transport: RequestContext.Transport? = nil,
+    activated: Set<String>? = nil
+  ) {
     self.subjects = subjects
     self.label = label
     self.scope = scope
+    self.transport = transport
+    self.activated = activated
     identity = subjects.min { Caller.rank($0) < Caller.rank($1) } ?? .anyLocal
   }
 
@@ -73,12 +86,13 @@ public struct Caller: Sendable, Hashable {
       subjects.append(.group(group.gid))
       if let name = group.name { subjects.append(.groupNamed(name)) }
     }
-    return Caller(subjects: subjects, label: name.map { "uid:\(uid)(\($0))" } ?? "uid:\(uid)")
+    return Caller(
+      subjects: subjects, label: name.map { "uid:\(uid)(\($0))" } ?? "uid:\(uid)", transport: .socket)
   }
 
   /// Who holds a token.
-  public static func token(_ name: String, scope: Scope? = nil) -> Caller {
-    Caller(subjects: [.token(name)], label: "token:\(name)", scope: scope)
+  public static func token(_ name: String, scope: Scope? = nil, from address: NetworkAddress? = nil) -> Caller {
+    Caller(subjects: [.token(name)], label: "token:\(name)", scope: scope, transport: .network(address))
   }
 
   /// How closely a subject names a caller; the smaller, the closer.

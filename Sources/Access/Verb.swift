@@ -55,4 +55,24 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
     case .statusRead, .syncRun, .enroll, .metricsRead: "box"
     }
   }
+
+  /// Its place in `allCases`, for tables.
+  var number: Int {
+    switch self {
+    case .infer: 0
+    case .modelList: 1
+    case .modelManage: 2
+    case .modelCreate: 3
+    case .roleRead: 4
+    case .roleManage: 5
+    case .tokenManage: 6
+    case .auditRead: 7
+    case .auditExport: 8
+    case .reportRead: 9
+    case .statusRead: 10
+    case .syncRun: 11
+    case .enroll: 12
+    case .metricsRead: 13
+    }
+  }
 }

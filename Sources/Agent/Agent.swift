@@ -59,7 +59,8 @@ public final class Agent: Sendable {
       if kind == "inference" { usage.kick() }
     }
     let access = try await AccessControl(
-      policyFile: configuration.policyDirectory + "/roles.json5", database: database, now: clock.now, audit: audit)
+      policyFile: configuration.policyDirectory + "/roles.json5", database: database,
+      labels: configuration.labels, now: clock.now, audit: audit)
 
     let runningEngines = Late<InferenceService>()
     let registry = try await ModelRegistry.open(

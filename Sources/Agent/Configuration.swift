@@ -1,3 +1,4 @@
+import Access
 import Glibc
 import Trust
 
@@ -5,6 +6,8 @@ import Trust
 public struct AgentConfiguration: Sendable, Hashable {
   /// The name the box goes by in the fleet. Nil: the host's name.
   public var name: String?
+  /// What the box is, for conditions in policies: `site: "oslo"`.
+  public var labels: [String: String] = [:]
   /// Holds everything that must survive: database, audit log, registry, keys.
   public var stateDirectory = "/var/lib/skerry"
   /// Holds sockets; emptied by a reboot.
@@ -116,9 +119,12 @@ extension AgentConfiguration {
   init(_ document: JSONField) throws(JSONFieldError) {
     let top = try document.members([
       "name", "stateDirectory", "runtimeDirectory", "policyDirectory", "listen", "engine", "sync", "store", "log",
-      "limits", "site", "bundle", "models", "engines",
+      "limits", "site", "bundle", "models", "engines", "labels",
     ])
     if let field = top["name"], !field.isNull { name = try AgentConfiguration.boxName(field, orNull: true) }
+    for (label, field) in try (top["labels"]?.object() ?? [:]) {
+      labels[label] = try AgentConfiguration.label(label, field)
+    }
     if let field = top["stateDirectory"] { stateDirectory = try AgentConfiguration.path(field) }
     if let field = top["runtimeDirectory"] { runtimeDirectory = try AgentConfiguration.path(field, longest: 72) }
     if let field = top["policyDirectory"] { policyDirectory = try AgentConfiguration.path(field) }
@@ -144,6 +150,14 @@ extension AgentConfiguration {
       throw field.wrong("\"\(text)\" is no such path", allowed: allowed)
     }
     return text.count > 1 && text.hasSuffix("/") ? String(text.dropLast()) : text
+  }
+
+  private static func label(_ name: String, _ field: JSONField) throws(JSONFieldError) -> String {
+    guard Role.isName(name) else { throw field.wrong("no label's name", allowed: Role.allowedNames) }
+    let allowed = "a text of 1 to 128 bytes"
+    let text = try field.string(allowed)
+    guard (1...128).contains(text.utf8.count) else { throw field.wrong("no label's value", allowed: allowed) }
+    return text
   }
 
   static func boxName(_ field: JSONField, orNull: Bool = false) throws(JSONFieldError) -> String {

@@ -80,7 +80,7 @@ extension AgentConfiguration {
   /// The effective values, all of them, as `--check` prints them.
   public var effective: JSONValue {
     [
-      "name": name.map(JSONValue.string) ?? .null,
+      "name": name.map(JSONValue.string) ?? .null, "labels": .object(labels.mapValues(JSONValue.string)),
       "stateDirectory": .string(stateDirectory), "runtimeDirectory": .string(runtimeDirectory),
       "policyDirectory": .string(policyDirectory), "store": store.effective,
       "listen": [

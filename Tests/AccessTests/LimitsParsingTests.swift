@@ -10,14 +10,14 @@ import Testing
   static let alice = Caller.local(uid: 1000, name: "alice", groups: [(gid: 5, name: "staff")])
 
   static func own(_ policy: Policy, _ caller: Caller = alice) -> [Allowance] {
-    policy.grants(caller, .infer, .model("m")).map(\.own)
+    policy.grants(caller, .infer, .model("m"), in: RequestContext()).map(\.own)
   }
 
   @Test func aRolesLimitsAreRead() throws {
     let policy = try LimitsParsingTests.policy(
       "chat: {\(LimitsParsingTests.allow), limits: {requestsPerMinute: 60, tokensPerDay: 5000, queue: 0}, "
         + "sharedLimits: {concurrency: 3}}", "{role: 'chat', subjects: ['local']}")
-    let grant = try #require(policy.grants(LimitsParsingTests.alice, .infer, .model("m")).first)
+    let grant = try #require(policy.grants(LimitsParsingTests.alice, .infer, .model("m"), in: RequestContext()).first)
     #expect(grant.own.requestsPerMinute == 60 && grant.own.tokensPerDay == 5000 && grant.own.queue == 0)
     #expect(grant.own.tokensPerMinute == .max && grant.shared.concurrency == 3)
   }
@@ -76,7 +76,7 @@ import Testing
   @Test func noGrantWithoutARoleThatAllowsIt() throws {
     let policy = try LimitsParsingTests.policy(
       "chat: {allow: [{verbs: ['infer'], resources: ['model:small-*']}]}", "{role: 'chat', subjects: ['local']}")
-    #expect(policy.grants(LimitsParsingTests.alice, .infer, .model("big")).isEmpty)
-    #expect(policy.grants(LimitsParsingTests.alice, .infer, .model("small-1")).count == 1)
+    #expect(policy.grants(LimitsParsingTests.alice, .infer, .model("big"), in: RequestContext()).isEmpty)
+    #expect(policy.grants(LimitsParsingTests.alice, .infer, .model("small-1"), in: RequestContext()).count == 1)
   }
 }

@@ -24,7 +24,7 @@ import Testing
       }
       let scope = Scope(grants)
       for whole in RandomPolicy.callers {
-        let narrowed = Caller(subjects: whole.subjects, label: whole.label, scope: scope)
+        let narrowed = Caller(subjects: whole.subjects, label: whole.label, scope: scope, transport: whole.transport)
         for verb in Verb.allCases {
           for resource in RandomPolicy.resources {
             let free = policy.decide(whole, verb, resource).isAllowed
@@ -33,10 +33,11 @@ import Testing
             kept += decision.isAllowed ? 1 : 0
             taken += free && !decision.isAllowed ? 1 : 0
             // The named scope is the one that lacks.
-            if free, case .denied(_, let remedy) = decision, resource.kind == verb.resourceKind {
-              let word = remedy.split(separator: " ").last.map(String.init) ?? ""
+            if free, case .denied(let denial) = decision, resource.kind == verb.resourceKind {
+              let word = denial.remedy.description.split(separator: " ").last.map(String.init) ?? ""
               let wider = Scope(scope.grants + [try #require(Scope.Grant(word))])
-              let caller = Caller(subjects: whole.subjects, label: whole.label, scope: wider)
+              let caller = Caller(
+                subjects: whole.subjects, label: whole.label, scope: wider, transport: whole.transport)
               #expect(policy.decide(caller, verb, resource).isAllowed)
             }
           }
@@ -44,7 +45,7 @@ import Testing
         // Who may not do all that a role allows may not hand it out, either.
         for role in policy.roles where policy.mayGrant(narrowed, role.name) {
           #expect(policy.mayGrant(whole, role.name))
-          for (verb, resource) in policy.allows(role.name) { #expect(scope.covers(verb, resource)) }
+          for rule in policy.allows(role.name) { #expect(scope.covers(rule.verb, rule.pattern)) }
         }
       }
     }

@@ -1,11 +1,12 @@
 extension Policy {
-  /// The roles that let the caller do it, by name, each with how much it grants. Empty: none does.
+  /// The active roles that let the caller do it, by name, each with how much it grants. Empty: none does, or a rule forbids
+  /// it.
   ///
   /// Of several bindings that give a caller the same role, the one that names the caller most closely counts: a token or
   /// user before a group, and a group before everybody.
-  public func grants(_ caller: Caller, _ verb: Verb, _ resource: Resource) -> [Grant] {
-    roles(of: caller).compactMap { name in
-      guard rule(of: name, verb, resource) != nil else { return nil }
+  public func grants(_ caller: Caller, _ verb: Verb, _ resource: Resource, in context: RequestContext) -> [Grant] {
+    compiled.permitting(caller, verb, resource, context).map { number in
+      let name = compiled.roles[number].name
       return Grant(role: name, own: own(name, caller), shared: sharedAllowance(name))
     }
   }

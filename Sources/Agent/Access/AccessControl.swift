@@ -52,6 +52,8 @@ public final class AccessControl: Sendable {
   let repetitions: Repetitions
   let policyFile: String
   let now: @Sendable () -> Int64
+  /// The box's labels, which conditions may ask for.
+  let labels: [String: String]
   /// Changes are made one after the other, so that none is checked against what another is about to take away.
   let changes = SerialGate()
 
@@ -61,8 +63,8 @@ public final class AccessControl: Sendable {
   /// Reads the policy file (the built-in policy where there is none), bindings and tokens.
   /// Throws `ConfigurationError` for a bad file, `StorageError` for a bad database.
   public init(
-    policyFile: String, database: Database, now: @escaping @Sendable () -> Int64 = Clock.unixTime,
-    audit: @escaping AuditWriter
+    policyFile: String, database: Database, labels: [String: String] = [:],
+    now: @escaping @Sendable () -> Int64 = Clock.unixTime, audit: @escaping AuditWriter
   ) async throws {
     let file = try AccessControl.readPolicy(policyFile)
     let (bindings, tokens) = try await database.read { connection in
@@ -78,6 +80,7 @@ public final class AccessControl: Sendable {
     self.audit = audit
     repetitions = Repetitions(audit: audit)
     self.now = now
+    self.labels = labels
   }
 
   /// The policy in force.
@@ -90,8 +93,25 @@ public final class AccessControl: Sendable {
   ///
   /// A refusal, and a look at what anybody may look at, changes nothing: the same again within a minute is counted, not
   /// written down one by one.
-  public func authorize(_ caller: Caller, _ verb: Verb, _ resource: Resource) async throws(AccessFailure) {
-    try await permit(caller, verb, resource).settled()
+  ///
+  /// - Parameter tokens: what an inference is expected to take, prompt and answer together.
+  public func authorize(
+    _ caller: Caller, _ verb: Verb, _ resource: Resource, tokens: Int? = nil
+  ) async throws(AccessFailure) {
+    try await permit(caller, verb, resource, tokens: tokens).settled()
+  }
+
+  /// What conditions are told of a caller's request now.
+  func context(_ caller: Caller, tokens: Int? = nil) -> RequestContext {
+    let time = LocalTime(unix: now())
+    return RequestContext(
+      time: WeekTime(day: Weekday.allCases[time.weekday], minute: time.minuteOfDay), transport: caller.transport,
+      labels: labels, contextTokens: tokens)
+  }
+
+  /// Decides on nothing: what a list shows of what a caller may see. What follows from it needs a decision of its own.
+  func allows(_ caller: Caller, _ verb: Verb, _ resource: Resource) -> Bool {
+    policy.decide(caller, verb, resource, in: context(caller)).isAllowed
   }
 
   /// Decides, and returns at once when the answer is yes, its record on the way to the disk: what follows may be made
@@ -100,7 +120,7 @@ public final class AccessControl: Sendable {
   ///
   /// - Parameter isVain: the request will come to nothing whatever is decided; it is on record like a refusal.
   func permit(
-    _ caller: Caller, _ verb: Verb, _ resource: Resource, isVain: Bool = false
+    _ caller: Caller, _ verb: Verb, _ resource: Resource, tokens: Int? = nil, isVain: Bool = false
   ) async throws(AccessFailure) -> PendingDecision {
     guard resource.name.utf8.count <= AccessControl.longestName else {
       // The log only grows: a refusal must not let anybody write a megabyte into it.
@@ -114,18 +134,19 @@ public final class AccessControl: Sendable {
         ])
       throw .denied(reason: reason, remedy: "the name of a \(resource.kind) that there is")
     }
-    let decision = policy.decide(caller, verb, resource)
+    let decision = policy.decide(caller, verb, resource, in: context(caller, tokens: tokens))
     var fields: [String: JSONValue] = [
       "verb": .string(verb.rawValue), "resource": .string(resource.description), "allowed": .bool(decision.isAllowed),
     ]
     switch decision {
-    case .allowed(let role, let rule):
-      fields["role"] = .string(role)
-      fields["rule"] = .string(rule)
+    case .allowed(let grounds):
+      fields["role"] = .string(grounds.role)
+      fields["rule"] = .string(grounds.description)
       guard isVain || verb.isLook else { return PendingDecision(audit, caller.label, fields) }
       try await recordQuietly(caller.label, "\(verb.rawValue) \(resource) true", fields)
       return PendingDecision()
-    case .denied(let reason, let remedy):
+    case .denied(let denial):
+      let (reason, remedy) = (denial.reason, denial.remedy.description)
       fields["reason"] = .string(reason)
       fields["remedy"] = .string(remedy)
       try await recordQuietly(caller.label, "\(verb.rawValue) \(resource) false", fields)

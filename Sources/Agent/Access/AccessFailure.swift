@@ -14,6 +14,8 @@ public enum AccessFailure: Error, Sendable, Hashable, CustomStringConvertible {
   case unknownBinding(role: String, subject: String)
   /// The binding stands in the policy file, which only an editor changes.
   case boundByFile(role: String, subject: String, file: String)
+  /// The subject would hold roles that nobody may hold together; says which.
+  case separated(String)
   /// Without it nobody could give roles any more.
   case lastAdministrator(role: String, subject: String)
 
@@ -31,6 +33,7 @@ public enum AccessFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case .unknownBinding(let role, let subject): "the role \(role) is not bound to \(subject)"
     case .boundByFile(let role, let subject, let file):
       "the binding of \(role) to \(subject) stands in \(file); take it out there, then reload"
+    case .separated(let reason): reason
     case .lastAdministrator(let role, let subject):
       "the binding of \(role) to \(subject) is the last that lets anybody give roles; bind another first"
     }

@@ -37,8 +37,13 @@ extension AccessControl {
   }
 
   /// The caller behind an `Authorization` header. Throws `AccessFailure.unknownCaller`.
-  public func tokenCaller(authorization: String?) async throws(AccessFailure) -> Caller {
-    do { return try lookUp(authorization) } catch {
+  public func tokenCaller(
+    authorization: String?, from address: NetworkAddress? = nil
+  ) async throws(AccessFailure) -> Caller {
+    do {
+      let record = try lookUp(authorization)
+      return .token(record.name, scope: record.scope, from: address)
+    } catch {
       if let count = state.withLock({ $0.strangers.note(at: Clock.monotonic()) }) {
         try await record(
           "decision", "unknown",
@@ -48,7 +53,7 @@ extension AccessControl {
     }
   }
 
-  private func lookUp(_ authorization: String?) throws(AccessFailure) -> Caller {
+  private func lookUp(_ authorization: String?) throws(AccessFailure) -> TokenRecord {
     guard let authorization else {
       throw .unknownCaller("this address wants a token: send \"Authorization: Bearer skt_...\"")
     }
@@ -70,7 +75,7 @@ extension AccessControl {
       throw .unknownCaller("the token \"\(record.name)\" has expired; create another with: skerry token create")
     }
     note(digest, at: time)
-    return .token(record.name, scope: record.scope)
+    return record
   }
 
   /// Remembers the last use, on disk at most once a minute; a lost minute is no harm.

@@ -17,6 +17,7 @@ extension AccessControl {
     let binding = try checked(role, subject)
     try await checkGrant([role], by: caller)
     if policy.bindings.contains(binding) { return false }
+    try checkSeparation([binding])
     try await change("bind", binding, by: caller) { connection in try AccessTable.insert(binding, connection) }
     state.withLock { state in if !state.stored.contains(binding) { state.stored.append(binding) } }
     try refresh()
@@ -37,6 +38,9 @@ extension AccessControl {
         throw AccessFailure.boundByFile(role: role, subject: binding.subject, file: policyFile)
       }
       throw AccessFailure.unknownBinding(role: role, subject: binding.subject)
+    }
+    guard policy.mayRevoke(caller, role) else {
+      throw try await refuse("unbind", role, by: caller, "something is forbidden through it that is not theirs to do")
     }
     let remaining = try AccessControl.merge(file, stored.filter { $0 != binding })
     if remaining.administrators.isEmpty, !policy.administrators.isEmpty {
@@ -61,6 +65,7 @@ extension AccessControl {
     guard Role.isName(name) else { throw AccessFailure.badTokenName(name) }
     try await authorize(caller, .tokenManage, .token(name))
     let bindings = try roles.map { try checked($0, Subject.token(name).description) }
+    try checkSeparation(bindings)
     // The policy may already give this name roles; whoever makes the token hands those out too.
     try await checkGrant(Set(roles + policy.roles(of: .token(name))).sorted(), by: caller)
     guard !state.withLock({ $0.tokens.values.contains { $0.name == name } }) else {
@@ -107,6 +112,7 @@ extension AccessControl {
     if remaining.administrators.isEmpty, let binding = policy.administrators.first {
       throw AccessFailure.lastAdministrator(role: binding.role, subject: binding.subject)
     }
+    // With the token goes what is forbidden to its holder; nobody gains by that, since the token is gone.
     let fields: [String: JSONValue] = ["action": "revoke", "token": .string(name)]
     try await record("token", caller.label, fields)
     try await effect("token", caller, fields) {
@@ -132,13 +138,50 @@ extension AccessControl {
 
   private func checkGrant(_ roles: [String], by caller: Caller) async throws(AccessFailure) {
     for role in roles where !policy.mayGrant(caller, role) {
-      let reason = "\(caller.label) may not hand out the role \(role): it allows what they don't hold"
-      let remedy = "skerry role bind \(role) \(caller.identity), by somebody who holds it"
-      try await record(
-        "decision", caller.label,
-        ["verb": "role.manage", "resource": .string("role:\(role)"), "allowed": false, "reason": .string(reason)])
-      throw .denied(reason: reason, remedy: remedy)
+      throw try await refuse("hand out", role, by: caller, "it allows what they don't hold")
     }
+  }
+
+  private func refuse(
+    _ action: String, _ role: String, by caller: Caller, _ why: String
+  ) async throws(AccessFailure) -> AccessFailure {
+    let reason = "\(caller.label) may not \(action) the role \(role): \(why)"
+    let remedy = "skerry role bind \(role) \(caller.identity), by somebody who holds it"
+    try await record(
+      "decision", caller.label,
+      ["verb": "role.manage", "resource": .string("role:\(role)"), "allowed": false, "reason": .string(reason)])
+    return .denied(reason: reason, remedy: action == "unbind" ? "somebody to whom it is not forbidden" : remedy)
+  }
+
+  /// Throws when the subject of the bindings, or the account behind it with all its groups, would hold roles that nobody may hold together,
+  /// or when nobody could give roles any more.
+  private func checkSeparation(_ bindings: [Binding]) throws(AccessFailure) {
+    guard let binding = bindings.first else { return }
+    let next: Policy
+    do { next = try policy.adding(bindings) } catch { throw .separated("\(error)") }
+    if let subject = Subject.parse(binding.subject), let set = next.staticConflict(of: AccessControl.account(subject)) {
+      throw .separated(
+        "\(binding.subject) would hold more of \(set.roles.joined(separator: ", ")), through groups, than "
+          + "separation.static.\(set.name) lets anybody hold; allowed: at most \(set.atMost) of them")
+    }
+    if next.administrators.isEmpty, !policy.administrators.isEmpty {
+      throw .lastAdministrator(role: binding.role, subject: binding.subject)
+    }
+  }
+
+  /// The caller that the subject would be, with all their groups.
+  static func account(_ subject: Subject) -> Caller {
+    let uid: UInt32?
+    switch subject {
+    case .user(let number): uid = number
+    case .userNamed(let name): uid = Users.uid(name)
+    default: uid = nil
+    }
+    guard let uid, let name = Users.name(uid) else {
+      return Caller(subjects: [subject], label: "\(subject)", transport: subject.isLocal ? .socket : .network(nil))
+    }
+    let groups = Users.groups(uid, Users.primaryGroup(of: uid)).map { (gid: $0, name: Users.groupName($0)) }
+    return .local(uid: uid, name: name, groups: groups)
   }
 
   private func change(

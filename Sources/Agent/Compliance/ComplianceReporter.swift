@@ -81,7 +81,7 @@ public struct ComplianceReporter: Sendable {
   private static func role(_ role: Role, _ policy: Policy) -> ComplianceReport.Role {
     ComplianceReport.Role(
       name: role.name, summary: role.summary,
-      allows: policy.allows(role.name).map { "\($0.verb.rawValue) on \($0.resource)" },
+      allows: policy.allows(role.name).map(\.description),
       holders: policy.bindings.filter { $0.role == role.name }.map(\.subject).sorted())
   }
 }

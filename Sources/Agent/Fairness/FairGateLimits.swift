@@ -5,7 +5,7 @@ extension FairGate {
   /// Lets a request in that will take about so many tokens. Throws an `APIFailure` of status 429. Whom no role lets ask is
   /// let through: the decision that follows says no.
   func admit(_ caller: Caller, _ resource: Resource, tokens: Int) async throws -> Ticket {
-    let grants = access.policy.grants(caller, .infer, resource)
+    let grants = access.policy.grants(caller, .infer, resource, in: access.context(caller, tokens: tokens))
     let now = time()
     let outcome = state.withLock { state in take(caller.label, grants, tokens, &state, at: now) }
     switch outcome {

@@ -39,12 +39,13 @@ struct AdapterChoice: Sendable, Hashable {
 
 extension InferenceDesk {
   /// The adapters of a request, each one that the caller may use. Refuses plainly what is no adapter of this model.
-  func adapters(_ wishes: [AdapterChoice.Wish], _ caller: Caller, _ model: EngineModel) async throws -> [AdapterChoice]
-  {
+  func adapters(
+    _ wishes: [AdapterChoice.Wish], _ caller: Caller, _ model: EngineModel, tokens: Int
+  ) async throws -> [AdapterChoice] {
     var choices: [AdapterChoice] = []
     for wish in wishes {
       let named = await registry.name(of: wish.name) ?? String(wish.name.prefix { $0 != ":" })
-      try await access.authorize(caller, .infer, .model(named))
+      try await access.authorize(caller, .infer, .model(named), tokens: tokens)
       guard let adapter = try await registry.adapter(wish.name, of: model.sha256) else {
         throw APIFailure(
           status: 400, code: "adapter", message: "\"\(wish.name)\" is no LoRA adapter of \(model.label)",

@@ -45,14 +45,14 @@ struct InferenceDesk: Sendable {
   /// The model that the caller may ask. The decision comes first: who may not know of a model is not told whether
   /// there is one. A variant may be asked by who may ask it and the model that it is made from. A request for what there
   /// is not is on record like any other refusal: once, and how often.
-  func admit(_ caller: Caller, _ name: String) async throws -> Admission {
+  func admit(_ caller: Caller, _ name: String, tokens: Int? = nil) async throws -> Admission {
     guard let variant = await registry.unshadowed(variants.find(name)) else {
-      let (model, decision) = try await answering(caller, name)
+      let (model, decision) = try await answering(caller, name, tokens)
       return Admission(model: model, variant: nil, decision: decision)
     }
-    try await access.authorize(caller, .infer, .model(ModelVariant.untagged(name)))
+    try await access.authorize(caller, .infer, .model(ModelVariant.untagged(name)), tokens: tokens)
     do {
-      let (model, decision) = try await answering(caller, variant.base)
+      let (model, decision) = try await answering(caller, variant.base, tokens)
       return Admission(model: model, variant: variant, decision: decision)
     } catch RegistryError.unknownModel {
       throw APIFailure.baseMissing(variant)
@@ -60,13 +60,14 @@ struct InferenceDesk: Sendable {
   }
 
   private func answering(
-    _ caller: Caller, _ name: String
+    _ caller: Caller, _ name: String, _ tokens: Int?
   ) async throws -> (model: EngineModel, decision: PendingDecision) {
     let found: Result<InstalledModel, any Error>
     do { found = .success(try await registry.answering(name)) } catch { found = .failure(error) }
     var isVain = false
     if case .failure = found { isVain = true }
-    let decision = try await access.permit(caller, .infer, .model(ModelVariant.untagged(name)), isVain: isVain)
+    let decision = try await access.permit(
+      caller, .infer, .model(ModelVariant.untagged(name)), tokens: tokens, isVain: isVain)
     do { return (EngineModel(try found.get()), decision) } catch let error as RegistryError {
       // Who asks for what had to go has it back with the next sync.
       try await decision.settled()
@@ -94,7 +95,7 @@ struct InferenceDesk: Sendable {
     let startedAt = Clock.monotonic()
     let ticket = try await gate.admit(
       caller, .model(ModelVariant.untagged(request.model)), tokens: request.expectedTokens)
-    let admission = try await admit(caller, request.model)
+    let admission = try await admit(caller, request.model, tokens: request.expectedTokens)
     let model = admission.model
     let record = InferenceRecord(
       ticket, api: api, model: model, variant: admission.variant?.name,
@@ -103,7 +104,7 @@ struct InferenceDesk: Sendable {
       var request = try await shaping?(request, admission) ?? request
       if let variant = admission.variant { request = request.applying(variant) }
       if let image = request.image { throw APIFailure.noEyes(model.name, param: image) }
-      let choices = try await adapters(try AdapterChoice.wishes(request), caller, model)
+      let choices = try await adapters(try AdapterChoice.wishes(request), caller, model, tokens: request.expectedTokens)
       let kind = request.endpoint == .embedding ? EngineKind.embed : .generate
       do {
         try await gate.enter(

@@ -95,17 +95,31 @@ struct LocalAPI: Sendable {
 
   /// Who sent the request: the kernel's word on the Unix socket, a token on TCP.
   func caller(_ request: HTTPRequest) async throws -> Caller {
-    let caller =
+    var caller =
       switch request.peer {
       case .unix(let uid, let gid, _): access.localCaller(uid: uid, gid: gid)
       // Anthropic's clients send their key in a header of their own.
-      case .tcp:
+      case .tcp(let address):
         try await access.tokenCaller(
-          authorization: request.headers["Authorization"] ?? request.headers["X-Api-Key"].map { "Bearer \($0)" })
+          authorization: request.headers["Authorization"] ?? request.headers["X-Api-Key"].map { "Bearer \($0)" },
+          from: NetworkAddress(address))
       }
+    caller.activated = try LocalAPI.activated(request)
     // Inferences have limits of their own.
     if request.method != "POST" || request.path.hasPrefix("/skerry/") { try await desk.gate.manage(caller) }
     return caller
+  }
+
+  /// The roles that the request is to be made with, where it says so: `Skerry-Roles: chat, operator`.
+  private static func activated(_ request: HTTPRequest) throws(APIFailure) -> Set<String>? {
+    guard let header = request.headers["Skerry-Roles"] else { return nil }
+    let names = header.split(separator: ",", omittingEmptySubsequences: false).map {
+      String($0.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+    }
+    guard names.count <= 64, names.allSatisfy(Role.isName) else {
+      throw .badRequest("the header Skerry-Roles must name roles, with commas between them")
+    }
+    return Set(names)
   }
 
   /// The caller, once it is decided and on record that they may do it.
@@ -139,9 +153,8 @@ struct LocalAPI: Sendable {
   /// The installed models that the caller may list. One decision for the whole list: it is allowed as far as roles
   /// go, and denied to who may list none at all.
   func visibleModels(_ caller: Caller) async throws -> [InstalledModel] {
-    let policy = access.policy
     let all = await registry.installed()
-    let visible = all.filter { policy.decide(caller, .modelList, .model($0.name.description)).isAllowed }
+    let visible = all.filter { access.allows(caller, .modelList, .model($0.name.description)) }
     if let first = visible.first {
       try await access.authorize(caller, .modelList, .model(first.name.description))
     } else {

@@ -9,9 +9,8 @@ extension LocalAPI {
       let models = try await visibleModels(caller)
       let loaded = await loaded()
       let stale = await stale()
-      let policy = access.policy
       let evicted = await registry.evicted().filter {
-        policy.decide(caller, .modelList, .model($0.manifest.name.description)).isAllowed
+        access.allows(caller, .modelList, .model($0.manifest.name.description))
       }
       var listed: [JSONValue] = []
       for model in models { listed.append(await shown(model, loaded, stale)) }

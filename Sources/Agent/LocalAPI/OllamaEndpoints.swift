@@ -65,7 +65,7 @@ extension LocalAPI {
 
   /// The model that the caller may ask, once that is on record.
   private func admitted(_ caller: Caller, _ name: String) async throws -> EngineModel {
-    let admission = try await desk.admit(caller, name)
+    let admission = try await desk.admit(caller, name, tokens: 0)
     try await admission.decision.settled()
     return admission.model
   }

@@ -13,7 +13,7 @@ extension LocalAPI {
     let name = try check.ollamaName("model", "name")
     try await access.authorize(caller, .modelList, .model(ModelVariant.untagged(name)))
     // Whoever may not sync has what is here.
-    let isAllowed = access.policy.decide(caller, .syncRun, .all(for: .syncRun)).isAllowed
+    let isAllowed = access.allows(caller, .syncRun, .all(for: .syncRun))
     let isHere = await isActive(name)
     if isAllowed || !isHere { try await access.authorize(caller, .syncRun, .all(for: .syncRun)) }
     let steps = PullSteps(name: name, isSyncing: isAllowed, isHere: isHere, caller: caller)

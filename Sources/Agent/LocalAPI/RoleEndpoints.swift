@@ -47,6 +47,16 @@ extension LocalAPI {
     return .object(members)
   }
 
+  private static func permission(_ permission: Permission) -> JSONValue {
+    var members: [String: JSONValue] = [
+      "verbs": .array(permission.verbs.map { .string($0.rawValue) }),
+      "resources": .array(permission.resources.map { .string($0.description) }),
+    ]
+    if !permission.clause.when.isEmpty { members["when"] = .string(permission.clause.when.description) }
+    if let unless = permission.clause.unless { members["unless"] = .string(unless.description) }
+    return .object(members)
+  }
+
   private func roles() -> JSONValue {
     let policy = access.policy
     return [
@@ -55,13 +65,8 @@ extension LocalAPI {
           [
             "name": .string(role.name), "summary": .string(role.summary),
             "inherits": .array(role.inherits.map(JSONValue.string)),
-            "allow": .array(
-              role.permissions.map { permission in
-                [
-                  "verbs": .array(permission.verbs.map { .string($0.rawValue) }),
-                  "resources": .array(permission.resources.map { .string($0.description) }),
-                ]
-              }),
+            "allow": .array(role.permissions.map(LocalAPI.permission)),
+            "forbid": .array(role.forbids.map(LocalAPI.permission)),
             "limits": LocalAPI.limits(role.limits), "sharedLimits": LocalAPI.limits(role.sharedLimits),
           ]
         }),
@@ -70,6 +75,14 @@ extension LocalAPI {
           var members: [String: JSONValue] = ["role": .string(binding.role), "subject": .string(binding.subject)]
           members["limits"] = policy.bindingLimits[binding].map(LocalAPI.limits)
           return .object(members)
+        }),
+      "forbid": .array(policy.forbids.map(LocalAPI.permission)),
+      "separation": .array(
+        policy.separation.map { set in
+          [
+            "name": .string(set.name), "kind": .string(set.kind.rawValue),
+            "roles": .array(set.roles.map(JSONValue.string)), "atMost": .integer(Int64(set.atMost)),
+          ]
         }),
     ]
   }
@@ -87,25 +100,16 @@ extension LocalAPI {
       throw APIFailure.badRequest(
         "\"resource\" must be KIND:NAME with KIND one of \(Resource.kinds.joined(separator: ", "))")
     }
-    switch access.policy.decide(LocalAPI.caller(subject), verb, resource) {
-    case .allowed(let role, let rule):
-      return .json(200, ["allowed": true, "role": .string(role), "rule": .string(rule)])
-    case .denied(let reason, let remedy):
-      return .json(200, ["allowed": false, "reason": .string(reason), "remedy": .string(remedy)])
+    let who = AccessControl.account(subject)
+    switch access.policy.decide(who, verb, resource, in: access.context(who)) {
+    case .allowed(let grounds):
+      return .json(
+        200, ["allowed": true, "role": .string(grounds.role), "rule": .string(grounds.description)])
+    case .denied(let denial):
+      return .json(
+        200,
+        ["allowed": false, "reason": .string(denial.reason), "remedy": .string(denial.remedy.description)])
     }
-  }
-
-  /// The caller that the subject would be, with all their groups.
-  private static func caller(_ subject: Subject) -> Caller {
-    let uid: UInt32?
-    switch subject {
-    case .user(let number): uid = number
-    case .userNamed(let name): uid = Users.uid(name)
-    default: uid = nil
-    }
-    guard let uid, let name = Users.name(uid) else { return Caller(subjects: [subject], label: "\(subject)") }
-    let groups = Users.groups(uid, Users.primaryGroup(of: uid)).map { (gid: $0, name: Users.groupName($0)) }
-    return .local(uid: uid, name: name, groups: groups)
   }
 
   private func token(_ record: TokenRecord) -> JSONValue {

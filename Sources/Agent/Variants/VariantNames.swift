@@ -23,11 +23,10 @@ extension LocalAPI {
 
   /// The variants that the caller may list, whose model is on the box.
   func visibleVariants(_ caller: Caller) async -> [VisibleVariant] {
-    let policy = access.policy
     var visible: [VisibleVariant] = []
     for stored in variants.all where await registry.unshadowed(stored) != nil {
       let names = [stored.name, stored.variant.base].map(ModelVariant.untagged)
-      guard names.allSatisfy({ policy.decide(caller, .modelList, .model($0)).isAllowed }),
+      guard names.allSatisfy({ access.allows(caller, .modelList, .model($0)) }),
         let base = try? await find(stored.variant.base)
       else { continue }
       visible.append(VisibleVariant(stored: stored, base: base))
