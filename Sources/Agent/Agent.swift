@@ -17,6 +17,7 @@ public final class Agent: Sendable {
   private let log: AuditLog
   private let identity: DeviceIdentity
   private let access: AccessControl
+  private let breakGlass: BreakGlass
   private let registry: ModelRegistry
   private let inference: InferenceService
   private let sync: SyncService
@@ -134,8 +135,16 @@ public final class Agent: Sendable {
       digester: try PromptDigester(keysDirectory: state + "/keys"), audit: audit, counters: counters, gate: gate,
       slots: { inference.slots($0) }, clock: clock, patience: configuration.limits.requestSeconds
     )
+    let breakGlass = BreakGlass(
+      access: access, database: database, maxSeconds: configuration.breakGlass.maxSeconds, now: clock.now
+    ) {
+      guard let said = await registry.director?.targetsMetadata, (try? DirectorStatement(said))?.device == identity.id
+      else { return [] }
+      return said.breakGlass
+    }
     let api = LocalAPI(
-      configuration: configuration, name: name, access: access, registry: registry, variants: variants,
+      configuration: configuration, name: name, access: access, breakGlass: breakGlass, registry: registry,
+      variants: variants,
       headers: ModelHeaders(store: registry.store), inference: inference,
       scrubber: scrubber, sync: sync, site: site, bundles: bundles, reporter: reporter, log: log, desk: desk,
       counters: counters, usageLedger: usage, identity: identity, sandbox: sandbox,
@@ -155,6 +164,7 @@ public final class Agent: Sendable {
     self.log = log
     self.identity = identity
     self.access = access
+    self.breakGlass = breakGlass
     self.registry = registry
     self.inference = inference
     self.sync = sync
@@ -170,6 +180,7 @@ public final class Agent: Sendable {
 
     // The first record shows that the disk takes records, before anybody is served.
     try await audit("start", "system", ["version": .string(agentVersion), "sandbox": .string(sandbox.state)])
+    await breakGlass.settle("the agent ended before it was closed")
     try await recallTime()
     await keeper.look()
     try server.start()
@@ -271,6 +282,7 @@ public final class Agent: Sendable {
       Log.shared.warning("the passed time could not be kept", ["reason": "\(error)"])
     }
     await access.repetitions.flush()
+    await breakGlass.settle("the agent stops")
     _ = try? await log.append(AuditEvent(kind: "stop", actor: "system"))
     await usage.close()
     log.close()

@@ -12,5 +12,6 @@ enum AgentDatabase {
     Migration(7, VariantTable.schema),
     Migration(8, UsageTable.schema),
     Migration(9, AccessTable.scopes),
+    Migration(10, BreakGlassTable.schema),
   ]
 }

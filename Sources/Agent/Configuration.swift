@@ -18,6 +18,7 @@ public struct AgentConfiguration: Sendable, Hashable {
   public var engine = Engine()
   public var sync = Sync()
   public var bundle = Bundle()
+  public var breakGlass = BreakGlassSettings()
   public var store = StorePolicy()
   public var log = Logging()
   public var limits = Limits()
@@ -119,7 +120,7 @@ extension AgentConfiguration {
   init(_ document: JSONField) throws(JSONFieldError) {
     let top = try document.members([
       "name", "stateDirectory", "runtimeDirectory", "policyDirectory", "listen", "engine", "sync", "store", "log",
-      "limits", "site", "bundle", "models", "engines", "labels",
+      "limits", "site", "bundle", "breakGlass", "models", "engines", "labels",
     ])
     if let field = top["name"], !field.isNull { name = try AgentConfiguration.boxName(field, orNull: true) }
     for (label, field) in try (top["labels"]?.object() ?? [:]) {
@@ -132,6 +133,7 @@ extension AgentConfiguration {
     if let field = top["engine"] { engine = try Engine(field) }
     if let field = top["sync"] { sync = try Sync(field) }
     if let field = top["bundle"] { bundle = try Bundle(field) }
+    if let field = top["breakGlass"] { breakGlass = try BreakGlassSettings(field) }
     if let field = top["store"] { store = try StorePolicy(field) }
     if let field = top["log"] {
       let members = try field.members(["level"])

@@ -29,6 +29,8 @@ public final class Hub: Sendable {
     DirectorRoutes(store: state.store, director: director).add(to: &router)
     AdminAPI(state: state, repository: repository, director: director, files: files, authentication: admins)
       .add(to: &router)
+    BreakGlassRoutes(state: state, authentication: admins).add(to: &router)
+    OperatorRoutes(state: state, authentication: admins).add(to: &router)
     BundleRoutes(
       state: state, maker: BundleMaker(state: state, director: director, files: files), authentication: admins
     ).add(to: &router)

@@ -46,7 +46,7 @@ public struct HubState: Sendable {
     try DurableFile.replace(directory + "/keys/seal.key", with: OpeningKey.generate().pem())
     let store = try HubStore(path: directory + "/hub.sqlite")
     defer { store.close() }
-    let token = "ska_" + Base64.encodeURL(SecureRandom.bytes(32))
+    let token = newAdminToken()
     try await store.setAdminToken(token, name: "first", now: now)
     try DurableFile.replace(directory + "/admin.token", with: Array((token + "\n").utf8))
     try DurableFile.replace(configurationPath, with: Array(configuration.json5.utf8))

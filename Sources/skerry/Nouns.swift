@@ -58,6 +58,7 @@ let program: CommandTable = CommandTable(
     OptionSpec("json", "print JSON, for programs"),
   ],
   nouns: [
-    statusNoun, enrollNoun, syncNoun, siteNoun, modelNoun, runNoun, psNoun, benchNoun, roleNoun, tokenNoun, auditNoun,
+    statusNoun, enrollNoun, syncNoun, siteNoun, modelNoun, runNoun, psNoun, benchNoun, roleNoun, tokenNoun,
+    breakGlassNoun, auditNoun,
     usageNoun, reportNoun, repoNoun, bundleNoun, hubNoun, completionNoun, manNoun,
   ])

@@ -31,7 +31,11 @@ public final class AccessControl: Sendable {
   struct State: Sendable {
     var file: Policy
     var stored: [Binding]
-    var policy: Policy
+    /// Without what is lent.
+    var policy: Policy { didSet { lent = nil } }
+    var loans: [Loan] = []
+    /// The policy with the loans; nil: not made yet.
+    var lent: Policy?
     var tokens: [Digest: TokenRecord]
     var accounts: [UInt32: Account] = [:]
     var noted: [Digest: Int64] = [:]
@@ -54,6 +58,7 @@ public final class AccessControl: Sendable {
   let now: @Sendable () -> Int64
   /// The box's labels, which conditions may ask for.
   let labels: [String: String]
+  let monotonic: @Sendable () -> Duration
   /// Changes are made one after the other, so that none is checked against what another is about to take away.
   let changes = SerialGate()
 
@@ -64,7 +69,8 @@ public final class AccessControl: Sendable {
   /// Throws `ConfigurationError` for a bad file, `StorageError` for a bad database.
   public init(
     policyFile: String, database: Database, labels: [String: String] = [:],
-    now: @escaping @Sendable () -> Int64 = Clock.unixTime, audit: @escaping AuditWriter
+    now: @escaping @Sendable () -> Int64 = Clock.unixTime,
+    monotonic: @escaping @Sendable () -> Duration = Clock.monotonic, audit: @escaping AuditWriter
   ) async throws {
     let file = try AccessControl.readPolicy(policyFile)
     let (bindings, tokens) = try await database.read { connection in
@@ -81,10 +87,8 @@ public final class AccessControl: Sendable {
     repetitions = Repetitions(audit: audit)
     self.now = now
     self.labels = labels
+    self.monotonic = monotonic
   }
-
-  /// The policy in force.
-  public var policy: Policy { state.withLock(\.policy) }
 
   /// No model, role or token has a longer name, in bytes.
   static let longestName = 256
@@ -142,6 +146,7 @@ public final class AccessControl: Sendable {
     case .allowed(let grounds):
       fields["role"] = .string(grounds.role)
       fields["rule"] = .string(grounds.description)
+      if let loan = loan(behind: decision, caller, verb, resource) { fields["breakGlass"] = .string(loan) }
       guard isVain || verb.isLook else { return PendingDecision(audit, caller.label, fields) }
       try await recordQuietly(caller.label, "\(verb.rawValue) \(resource) true", fields)
       return PendingDecision()
@@ -161,7 +166,7 @@ public final class AccessControl: Sendable {
     do {
       let file = try AccessControl.readPolicy(policyFile)
       let merged = try state.withLock { state in try AccessControl.merge(file, state.stored) }
-      guard !merged.administrators.isEmpty || policy.administrators.isEmpty else {
+      guard !merged.administrators.isEmpty || standing.administrators.isEmpty else {
         throw ConfigurationError(
           description: "\(policyFile): no binding would let anybody give roles any more; bind a role with role.manage "
             + "on role:* to somebody")

@@ -16,7 +16,7 @@ extension AccessControl {
     try await authorize(caller, .roleManage, .role(role))
     let binding = try checked(role, subject)
     try await checkGrant([role], by: caller)
-    if policy.bindings.contains(binding) { return false }
+    if standing.bindings.contains(binding) { return false }
     try checkSeparation([binding])
     try await change("bind", binding, by: caller) { connection in try AccessTable.insert(binding, connection) }
     state.withLock { state in if !state.stored.contains(binding) { state.stored.append(binding) } }
@@ -39,11 +39,11 @@ extension AccessControl {
       }
       throw AccessFailure.unknownBinding(role: role, subject: binding.subject)
     }
-    guard policy.mayRevoke(caller, role) else {
+    guard standing.mayRevoke(caller, role) else {
       throw try await refuse("unbind", role, by: caller, "something is forbidden through it that is not theirs to do")
     }
     let remaining = try AccessControl.merge(file, stored.filter { $0 != binding })
-    if remaining.administrators.isEmpty, !policy.administrators.isEmpty {
+    if remaining.administrators.isEmpty, !standing.administrators.isEmpty {
       throw AccessFailure.lastAdministrator(role: role, subject: binding.subject)
     }
     try await change("unbind", binding, by: caller) { connection in try AccessTable.delete(binding, connection) }
@@ -67,7 +67,7 @@ extension AccessControl {
     let bindings = try roles.map { try checked($0, Subject.token(name).description) }
     try checkSeparation(bindings)
     // The policy may already give this name roles; whoever makes the token hands those out too.
-    try await checkGrant(Set(roles + policy.roles(of: .token(name))).sorted(), by: caller)
+    try await checkGrant(Set(roles + standing.roles(of: .token(name))).sorted(), by: caller)
     guard !state.withLock({ $0.tokens.values.contains { $0.name == name } }) else {
       throw AccessFailure.tokenExists(name)
     }
@@ -109,7 +109,7 @@ extension AccessControl {
     let subject = Subject.token(name).description
     let (file, stored) = state.withLock { ($0.file, $0.stored) }
     let remaining = try AccessControl.merge(file, stored.filter { $0.subject != subject })
-    if remaining.administrators.isEmpty, let binding = policy.administrators.first {
+    if remaining.administrators.isEmpty, let binding = standing.administrators.first {
       throw AccessFailure.lastAdministrator(role: binding.role, subject: binding.subject)
     }
     // With the token goes what is forbidden to its holder; nobody gains by that, since the token is gone.
@@ -129,15 +129,15 @@ extension AccessControl {
   public func tokens() -> [TokenRecord] { state.withLock { $0.tokens.values.sorted { $0.name < $1.name } } }
 
   private func checked(_ role: String, _ subject: String) throws(AccessFailure) -> Binding {
-    guard policy.role(named: role) != nil else {
-      throw .unknownRole(role, known: policy.roles.map(\.name))
+    guard standing.role(named: role) != nil else {
+      throw .unknownRole(role, known: standing.roles.map(\.name))
     }
     guard let parsed = Subject.parse(subject) else { throw .badSubject(subject) }
     return Binding(role: role, subject: parsed.description)
   }
 
   private func checkGrant(_ roles: [String], by caller: Caller) async throws(AccessFailure) {
-    for role in roles where !policy.mayGrant(caller, role) {
+    for role in roles where !standing.mayGrant(caller, role) {
       throw try await refuse("hand out", role, by: caller, "it allows what they don't hold")
     }
   }
@@ -158,13 +158,13 @@ extension AccessControl {
   private func checkSeparation(_ bindings: [Binding]) throws(AccessFailure) {
     guard let binding = bindings.first else { return }
     let next: Policy
-    do { next = try policy.adding(bindings) } catch { throw .separated("\(error)") }
+    do { next = try standing.adding(bindings) } catch { throw .separated("\(error)") }
     if let subject = Subject.parse(binding.subject), let set = next.staticConflict(of: AccessControl.account(subject)) {
       throw .separated(
         "\(binding.subject) would hold more of \(set.roles.joined(separator: ", ")), through groups, than "
           + "separation.static.\(set.name) lets anybody hold; allowed: at most \(set.atMost) of them")
     }
-    if next.administrators.isEmpty, !policy.administrators.isEmpty {
+    if next.administrators.isEmpty, !standing.administrators.isEmpty {
       throw .lastAdministrator(role: binding.role, subject: binding.subject)
     }
   }

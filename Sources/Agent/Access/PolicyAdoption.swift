@@ -21,7 +21,7 @@ extension AccessControl {
         throw ConfigurationError(description: "the policy file in \(source): \(error)")
       }
       let merged = try state.withLock { try AccessControl.merge(file, $0.stored) }
-      guard !merged.administrators.isEmpty || policy.administrators.isEmpty else {
+      guard !merged.administrators.isEmpty || standing.administrators.isEmpty else {
         throw ConfigurationError(
           description: "the policy file in \(source): no binding would let anybody give roles any more")
       }

@@ -45,6 +45,7 @@ extension APIFailure {
     switch error {
     case let error as APIFailure: self = error
     case let error as AccessFailure: self.init(access: error)
+    case let error as BreakGlassFailure: self.init(breakGlass: error)
     case let error as RegistryError: self.init(registry: error)
     case let error as SyncError: self.init(sync: error)
     case let error as BundleError: self.init(bundle: error)

@@ -8,6 +8,7 @@ struct LocalAPI: Sendable {
   let configuration: AgentConfiguration
   let name: String
   let access: AccessControl
+  let breakGlass: BreakGlass
   let registry: ModelRegistry
   let variants: VariantStore
   let headers: ModelHeaders
@@ -41,6 +42,7 @@ struct LocalAPI: Sendable {
     addPlans(to: &router)
     addStore(to: &router)
     addRoles(to: &router)
+    addBreakGlass(to: &router)
     addAudit(to: &router)
     addSync(to: &router)
     addSite(to: &router)

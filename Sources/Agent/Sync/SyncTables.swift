@@ -71,15 +71,18 @@ struct SyncTables: Sendable {
 
   /// Keeps an item until the hub has it. A report says all that an older one said and replaces it.
   func add(_ item: OutboxItem) async throws {
-    let body = String(decoding: item.body.encoded(), as: UTF8.self)
-    try await database.write { connection in
-      if item.kind == OutboxItem.report {
-        try connection.execute("DELETE FROM outbox WHERE kind = ?", .text(item.kind))
-      }
-      try connection.execute(
-        "INSERT OR REPLACE INTO outbox (id, kind, priority, created, body) VALUES (?, ?, ?, ?, ?)", .text(item.id),
-        .text(item.kind), SQLValue(item.priority), .integer(item.created), .text(body))
+    try await database.write { try SyncTables.insert(item, $0) }
+  }
+
+  /// The same inside a transaction, with what the hub is to hear of.
+  static func insert(_ item: OutboxItem, _ connection: Connection) throws {
+    if item.kind == OutboxItem.report {
+      try connection.execute("DELETE FROM outbox WHERE kind = ?", .text(item.kind))
     }
+    try connection.execute(
+      "INSERT OR REPLACE INTO outbox (id, kind, priority, created, body) VALUES (?, ?, ?, ?, ?)", .text(item.id),
+      .text(item.kind), SQLValue(item.priority), .integer(item.created),
+      .text(String(decoding: item.body.encoded(), as: UTF8.self)))
   }
 
   func pending() async throws -> Int {

@@ -109,11 +109,12 @@ public actor Director {
     let targets = Assignment(words).choose(among: try await directed()).prefix(DirectorStatement.longest).map {
       DirectorStatement.target($0.target, isRollback: $0.isRollback)
     }
+    let grants = try await store.breakGlass(device, now: Int64(now.timeIntervalSince1970))
     // No suspension from here on: what is compared is what is written.
     guard let root = try newestRoot() else { return RepositoryVersions() }
     let have = try boxes[device] ?? load(device, root)
     do {
-      let made = try renew(device, root, have, targets, seen, now)
+      let made = try renew(device, root, have, targets, grants, seen, now)
       if boxes.count >= Director.remembered { boxes = [:] }
       boxes[device] = made
       return RepositoryVersions(made)
@@ -145,7 +146,7 @@ public actor Director {
 
   private func renew(
     _ device: DeviceID, _ root: TrustedMetadata, _ have: TrustedMetadata, _ targets: [TUFTarget],
-    _ seen: RepositoryVersions?, _ now: Date
+    _ grants: [BreakGlassGrant], _ seen: RepositoryVersions?, _ now: Date
   ) throws -> TrustedMetadata {
     func isDue(_ document: TUFDocument?, _ lifetime: Double) -> Bool {
       document.map { $0.expires.timeIntervalSince(now) < lifetime / 2 } ?? true
@@ -156,7 +157,8 @@ public actor Director {
       max(have ?? 0, newest, seen < Director.highestSeen ? Int64(seen) : 0) + 1
     }
     let needsTargets =
-      have.targetsMetadata?.targets != targets || isDue(have.targetsMetadata?.document, Director.lifetime)
+      have.targetsMetadata?.targets != targets || have.targetsMetadata?.breakGlass != grants
+      || isDue(have.targetsMetadata?.document, Director.lifetime)
       || isBehind(have.targetsVersion, seen.targets)
     let needsSnapshot =
       needsTargets || isDue(have.snapshot?.document, Director.lifetime) || isBehind(have.snapshotVersion, seen.snapshot)
@@ -175,7 +177,8 @@ public actor Director {
       let version = next(have.targetsVersion, try files.newest(device, .targets), seen.targets)
       targetsFile = try TUFDocument(
         parsing: signed(
-          TUFWriter.targets(version: version, expires: now.addingTimeInterval(Director.lifetime), targets: targets)),
+          TUFWriter.targets(version: version, expires: now.addingTimeInterval(Director.lifetime), targets: targets)
+            .adding(grants)),
         as: .targets)
     }
     guard let targetsFile else { throw TUFError.outOfOrder("no targets") }

@@ -78,7 +78,9 @@ extension HubStore {
         ON CONFLICT (device_id, id) DO NOTHING
         """, .text(id.hex), .text(item.id), .text(item.kind), .integer(item.created), .integer(now),
         isReport ? .null : .text(body))
-      guard isReport, connection.changes > 0 else { continue }
+      guard connection.changes > 0 else { continue }
+      if !isReport { try HubStore.noteBreakGlass(item, of: id, connection) }
+      guard isReport else { continue }
       let (content, signed) = HubStore.openReport(body, key: device.key)
       try connection.execute(
         """

@@ -56,4 +56,5 @@ let hubSchema = [
     """),
   Migration(2, HubStore.directorSchema),
   Migration(3, HubStore.bundleSchema),
+  Migration(4, HubStore.breakGlassSchema),
 ]

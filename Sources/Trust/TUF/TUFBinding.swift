@@ -35,6 +35,17 @@ extension TUFSigned {
   }
 }
 
+extension TUFSigned {
+  /// The same with one more member in `skerry` of the signed part.
+  public func with(_ name: String, _ value: JSONValue) -> TUFSigned {
+    guard case .object(var members) = json else { return self }
+    var mine = members["skerry"]?.object ?? [:]
+    mine[name] = value
+    members["skerry"] = .object(mine)
+    return TUFSigned(json: .object(members))
+  }
+}
+
 extension TrustedMetadata {
   /// Whether a threshold of this root's root keys signed another repository's root. Throws `TUFError.signature`.
   public func demandAnchor(of other: TUFRoot) throws(TUFError) {

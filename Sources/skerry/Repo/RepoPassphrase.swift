@@ -58,7 +58,7 @@ final class RepoPassphrase {
   }
 
   /// Reads a line from the terminal without showing it.
-  private static func ask(_ prompt: String) throws -> String {
+  static func ask(_ prompt: String) throws -> String {
     var settings = termios()
     tcgetattr(STDIN_FILENO, &settings)
     var silent = settings

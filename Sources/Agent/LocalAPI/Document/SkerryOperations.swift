@@ -94,6 +94,16 @@ extension APIDocument {
         .may("expiresInSeconds", .integer(1...315_360_000))),
       answers: [.json(.record(.must("name", .string), .must("token", .string)), status: 201)]),
     of("DELETE", "tokens/{name}", "Revokes a token.", .record(.must("revoked", .boolean))),
+    of("GET", "break-glass", "What the hub's sealed codes open on this box.", list("grants")),
+    APIOperation(
+      method: "POST", path: "/skerry/v1/break-glass",
+      summary: "Gives a sealed code; 202: a second person's is awaited.",
+      body: .closed(.must("code", .string), .must("reason", .string)),
+      answers: [
+        .json(.record(.must("state", .string), .must("id", .string))),
+        .json(.record(.must("state", .string), .must("id", .string)), status: 202),
+      ]),
+    of("DELETE", "break-glass", "Gives back what was lent to the caller.", .record(.must("closed", .list(.string)))),
   ]
 
   private static let audit: [APIOperation] = [
