@@ -39,6 +39,9 @@ let package = Package(
     // fork, exec and signal handlers, which Swift can't express.
     .target(name: "CProcess"),
 
+    // Holes in files, which Swift's Glibc does not show.
+    .target(name: "CFile"),
+
     // The first program inside an engine's sandbox, and what tries to break out of it in tests. Inside there is no Swift
     // runtime, which the linker is told to leave out.
     .executableTarget(name: "skerry-confine", linkerSettings: small),
@@ -54,7 +57,7 @@ let package = Package(
     module("Fleet", ["Trust", "Models"]),
 
     // Adapters.
-    module("Storage", ["Trust", "Models", "CSQLite", "CZstd"]),
+    module("Storage", ["Trust", "Models", "CFile", "CSQLite", "CZstd"]),
     module("Web", ["Trust", "CCurl", "CMicroHTTPD"]),
     module("Host", ["CSystemd", "CProcess"]),
     module("CommandLine", []),

@@ -49,7 +49,9 @@ public final class Agent: Sendable {
     lock = Mutex(try InstanceLock(directory: state))
     let database = try Database(path: state + "/agent.sqlite", migrations: AgentDatabase.migrations)
     let identity = try DeviceIdentity.open(directory: state + "/keys")
-    let log = try AuditLog(directory: state + "/audit", key: identity.key, origin: identity.auditOrigin)
+    let log = try AuditLog(
+      directory: state + "/audit", key: identity.key, origin: identity.auditOrigin,
+      settings: RecordLog.Settings(reserve: 1 << 20))
     let clock = TrustedClock(path: state + "/time.json")
     let counters = APICounters()
     let usage = try await UsageLedger(

@@ -28,6 +28,12 @@ public enum StorageError: Error, Sendable, Hashable, CustomStringConvertible {
   /// Bytes that don't match their digest.
   case wrongDigest(path: String)
   case closed(path: String)
+  /// The disk has not answered for so many seconds.
+  case stalled(path: String, seconds: Int)
+  /// An open file is no longer what its path names: it was moved away or another was put in its place.
+  case displaced(path: String, isReplaced: Bool)
+  /// The record at this index was let go.
+  case pruned(path: String, index: UInt64)
   /// Any other failed system call, by its errno.
   case system(path: String, operation: String, code: Int32)
 
@@ -48,6 +54,12 @@ public enum StorageError: Error, Sendable, Hashable, CustomStringConvertible {
     case .invalidRecord: "a log record must not contain a line feed or a NUL byte"
     case .wrongDigest(let path): "the bytes of \(path) do not match their digest"
     case .closed(let path): "\(path) is closed"
+    case .stalled(let path, let seconds):
+      "the disk under \(path) has not answered for \(seconds) s; it goes on by itself when the disk does"
+    case .displaced(let path, isReplaced: false): "\(path) was moved away; put it back"
+    case .displaced(let path, isReplaced: true):
+      "\(path) was replaced by another file; put the first one back, or take the other away"
+    case .pruned(let path, let index): "record \(index) of \(path) was pruned meanwhile; begin anew"
     case .system(let path, let operation, let code): "\(operation) \(path): \(errorText(code))"
     }
   }
@@ -55,7 +67,7 @@ public enum StorageError: Error, Sendable, Hashable, CustomStringConvertible {
   /// True when trying again later, without a change to the program or its data, can help.
   public var isTransient: Bool {
     switch self {
-    case .full, .readOnly, .busy: true
+    case .full, .readOnly, .busy, .stalled, .displaced, .pruned: true
     default: false
     }
   }

@@ -153,11 +153,14 @@ public enum Merkle {
 public enum MerkleError: Error, Hashable, CustomStringConvertible {
   case outOfRange
   case missingHashes
+  /// The hashes belong to entries that were pruned.
+  case pruned
 
   public var description: String {
     switch self {
     case .outOfRange: "the tree has no such entry or size"
     case .missingHashes: "hashes of the tree are missing"
+    case .pruned: "the entry was pruned; of it only the root of its tile is left"
     }
   }
 }

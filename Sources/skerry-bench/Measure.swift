@@ -34,7 +34,9 @@ func withScratchFolder<T>(_ body: (String) async throws -> T) async throws -> T 
   guard mkdtemp(&template) != nil else { throw BenchError(description: "no scratch folder in \(parent)") }
   let path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
   defer {
-    for name in ["log.jsonl", "hashes", "head", "state", "sync"] { unlink("\(path)/\(name)") }
+    for name in ["log.jsonl", "log.jsonl.reserve", "hashes", "roots", "head", "state", "sync"] {
+      unlink("\(path)/\(name)")
+    }
     rmdir(path)
   }
   return try await body(path)

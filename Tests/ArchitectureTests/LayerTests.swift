@@ -7,7 +7,8 @@ import Testing
   static let adapters = ["Storage", "Web", "Host", "CommandLine", "LineEditing"]
   static let composition = ["Agent", "Hub"]
   static let wrappers = [
-    "CSQLite": "Storage", "CZstd": "Storage", "CCurl": "Web", "CMicroHTTPD": "Web", "COpenSSL": "Trust",
+    "CSQLite": "Storage", "CZstd": "Storage", "CFile": "Storage", "CCurl": "Web", "CMicroHTTPD": "Web",
+    "COpenSSL": "Trust",
     "CSystemd": "Host", "CProcess": "Host", "CEdit": "LineEditing",
   ]
   static let root = #filePath.split(separator: "/").dropLast(3).reduce("") { $0 + "/" + $1 }

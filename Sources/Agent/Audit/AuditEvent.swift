@@ -1,4 +1,5 @@
 import Host
+import Storage
 import Trust
 
 /// Something that happened on the box, as it goes into the audit log.
@@ -17,15 +18,36 @@ public struct AuditEvent: Sendable, Hashable {
     self.fields = fields
   }
 
-  /// The record's canonical bytes: what is hashed, stored and exported.
-  func record(index: UInt64, milliseconds: Int64) -> [UInt8] {
+  /// The record's canonical bytes but for its index: what is hashed, stored and exported.
+  func draft(milliseconds: Int64) -> AuditDraft {
     var members = fields.mapValues(Self.settled)
-    members["v"] = 1
-    members["n"] = .integer(Int64(clamping: index))
+    members["v"] = .integer(AuditEvent.version)
+    members["n"] = nil
     members["t"] = .integer(milliseconds)
     members["kind"] = .string(kind)
     members["actor"] = .string(actor)
-    return JSONValue.object(members).encoded()
+    return AuditDraft(members)
+  }
+
+  /// The version of the records' schema.
+  static let version: Int64 = 1
+
+  /// What only says no, and what tells of the log's own trouble. It may take the room that is kept for it.
+  var urgency: RecordLog.Urgency {
+    switch kind {
+    case "decision": fields["allowed"] == false ? .urgent : .ordinary
+    case "limit", "attack", "audit", "stop": .urgent
+    default: .ordinary
+    }
+  }
+
+  /// The first entry that is left, when this record says that those before it were pruned.
+  static func pruned(by record: [UInt8]) -> UInt64? {
+    // Nearly all are others; reading each would make the start of a box with a long log slow.
+    guard record.starts(with: #"{"actor":"system","#.utf8), let value = try? JSONValue(parsing: record),
+      value["kind"] == "audit", value["event"] == "pruned"
+    else { return nil }
+    return value["until"]?.integer.flatMap { UInt64(exactly: $0) }
   }
 
   /// Numbers in the form that reading gives back: whole ones are integers, and there is no infinity.
@@ -36,6 +58,30 @@ public struct AuditEvent: Sendable, Hashable {
     case .object(let members): .object(members.mapValues(settled))
     default: value
     }
+  }
+}
+
+/// A record in canonical form whose index is not known yet: what stands before it and after it.
+struct AuditDraft: Sendable {
+  private let head: [UInt8]
+  private let tail: [UInt8]
+
+  fileprivate init(_ members: [String: JSONValue]) {
+    // `n` has members on both sides: `kind` before it, `t` and `v` after it.
+    let before = members.filter { $0.key.unicodeScalars.lexicographicallyPrecedes("n".unicodeScalars) }
+    let after = members.filter { before[$0.key] == nil }
+    head = JSONValue.object(before).encoded().dropLast() + Array(#","n":"#.utf8)
+    tail = [0x2C] + JSONValue.object(after).encoded().dropFirst()
+  }
+
+  func record(index: UInt64) -> [UInt8] {
+    let number = String(index).utf8
+    var record: [UInt8] = []
+    record.reserveCapacity(head.count + number.count + tail.count)
+    record += head
+    record += number
+    record += tail
+    return record
   }
 }
 

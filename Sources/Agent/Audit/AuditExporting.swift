@@ -17,7 +17,7 @@ extension AuditLog {
       witness: cosigned?.witness, selection: selection)
     var piece = header.line + [0x0A]
     /// Up to where the entries are written or known to be left out, and from where on they are left out.
-    var next = first
+    var next = max(first, log.first)
     var written: UInt64 = 0
     while next < size {
       let end = min(next - next % 256 + 256, size)
@@ -48,6 +48,7 @@ extension AuditLog {
     let signed = signedHead()
     let size = try Checkpoint(noteText: signed.text).size
     guard index < size else { throw MerkleError.outOfRange }
+    guard index >= log.first else { throw MerkleError.pruned }
     let cosigned = cosigned(within: size).flatMap { $0.size > index ? $0 : nil }
     guard let record = try log.read(from: index, limit: 1).first, record.index == index else {
       throw MerkleError.missingHashes

@@ -27,6 +27,8 @@ final class AuditHeads: Sendable {
   private let headPath: String
   private let cosignedPath: String
   private let state: Mutex<State>
+  /// Held while files are written; whoever only asks does not wait for the disk.
+  private let writing = Mutex(())
 
   /// Throws `AuditTampered` when a file is there but no head of this device.
   init(directory: String, device: NoteVerifier) throws {
@@ -65,20 +67,27 @@ final class AuditHeads: Sendable {
 
   /// Signs a head and keeps it; the same one again, or an older one, is not signed twice.
   func sign(_ checkpoint: Checkpoint, with key: SigningKey) -> SignedNote {
-    state.withLock { state in
-      if let signed = state.signed, signed.checkpoint.size >= checkpoint.size, state.isSaved { return signed.note }
-      if state.signed.map({ $0.checkpoint.size < checkpoint.size }) ?? true {
-        // The origin is checked where it is made, and a checkpoint is always a note's text.
-        guard let note = try? SignedNote.sign(text: checkpoint.noteText, name: device.name, key: key) else {
-          preconditionFailure("the origin \(device.name.debugDescription) can't name a log")
-        }
-        state.signed = (note, checkpoint)
-        state.isSaved = false
+    let note = state.withLock { state in
+      if let signed = state.signed, signed.checkpoint.size >= checkpoint.size { return signed.note }
+      // The origin is checked where it is made, and a checkpoint is always a note's text.
+      guard let note = try? SignedNote.sign(text: checkpoint.noteText, name: device.name, key: key) else {
+        preconditionFailure("the origin \(device.name.debugDescription) can't name a log")
       }
-      guard let note = state.signed?.note else { preconditionFailure("a head was just signed") }
-      // On a full disk it is kept with the next one.
-      if (try? DurableFile.replace(headPath, with: Array(note.encoded.utf8))) != nil { state.isSaved = true }
+      state.signed = (note, checkpoint)
+      state.isSaved = false
       return note
+    }
+    save()
+    return note
+  }
+
+  /// Writes the newest head, if it is not on disk. On a full disk it is kept with the next one.
+  private func save() {
+    writing.withLock { _ in
+      let (note, isSaved) = state.withLock { ($0.signed?.note, $0.isSaved) }
+      guard let note, !isSaved else { return }
+      guard (try? DurableFile.replace(headPath, with: Array(note.encoded.utf8))) != nil else { return }
+      state.withLock { if $0.signed?.note == note { $0.isSaved = true } }
     }
   }
 
@@ -102,11 +111,11 @@ final class AuditHeads: Sendable {
         return single.verified(by: verifier)
       }
     }
-    try state.withLock { state in
-      if let have = state.cosigned, have.witness == witness, have.checkpoint.size > checkpoint.size { return }
+    try writing.withLock { _ in
+      if let have = cosigned, have.witness == witness, have.checkpoint.size > checkpoint.size { return }
       let value: JSONValue = ["note": .string(kept.encoded), "witness": .string(witness.vkey)]
       try DurableFile.replace(cosignedPath, with: value.encoded())
-      state.cosigned = Cosigned(note: kept, checkpoint: checkpoint, witness: witness)
+      state.withLock { $0.cosigned = Cosigned(note: kept, checkpoint: checkpoint, witness: witness) }
     }
   }
 

@@ -1,3 +1,4 @@
+import Dispatch
 import Fleet
 import Host
 import Storage
@@ -28,12 +29,16 @@ public final class AuditLog: Sendable {
   let index: AuditIndex
   private let heads: AuditHeads
   private let milliseconds: @Sendable () -> Int64
+  private let outage: AuditOutage
+  /// Heads are written to disk here, off Swift's cooperative pool.
+  private let saving = DispatchQueue(label: "skerry.audit.heads", qos: .utility)
+  private let isSaving = Atomic<Bool>(false)
 
   /// Opens or creates the log in this folder. `origin` names the log and the device's note key, `key` signs heads.
   /// Throws `AuditTampered` when the records are not those that were signed, and a `StorageError` when the folder
   /// can't be used.
   public init(
-    directory: String, key: SigningKey, origin: String,
+    directory: String, key: SigningKey, origin: String, settings: RecordLog.Settings = RecordLog.Settings(),
     milliseconds: @escaping @Sendable () -> Int64 = { Clock.unixMilliseconds() }
   ) throws {
     self.origin = origin
@@ -42,31 +47,48 @@ public final class AuditLog: Sendable {
     try DurableFile.makeDirectory(directory)
     heads = try AuditHeads(directory: directory, device: NoteVerifier(name: origin, key: key.verifyingKey))
     let known = heads.checkpoints
-    tree = try AuditTree(hashes: HashFile(directory + "/hashes"), heads: known)
+    tree = try AuditTree(hashes: AuditHashes(directory: directory), heads: known)
     index = AuditIndex()
+    let outage = AuditOutage(milliseconds: milliseconds)
+    self.outage = outage
     do {
       log = try RecordLog(
-        path: directory + "/log.jsonl", atLeast: known.map(\.size).max() ?? 0, hooks: index.hooks(with: tree.hooks))
+        path: directory + "/log.jsonl", atLeast: known.map(\.size).max() ?? 0, settings: settings,
+        hooks: index.hooks(with: tree.hooks { outage.happened($0) }))
     } catch StorageError.damaged(_, let reason) {
       throw AuditTampered(index: tree.firstSuspect, reason: reason)
     }
     recovery = Recovery(tornBytes: log.tornBytes, hashesRebuiltFrom: try tree.settle(log))
+    outage.bind { [weak log] event in
+      let draft = event.draft(milliseconds: milliseconds())
+      guard let log else { throw StorageError.closed(path: directory) }
+      _ = try await log.append(event.urgency) { draft.record(index: $0) }
+    }
   }
 
   /// Appends a record and waits until it is durable; its index. Throws `AuditUnavailable`.
   @discardableResult
   public func append(_ event: AuditEvent) async throws(AuditUnavailable) -> UInt64 {
-    let now = milliseconds()
+    let draft = event.draft(milliseconds: milliseconds())
     let index: UInt64
     do {
-      index = try await log.append { event.record(index: $0, milliseconds: now) }
+      index = try await log.append(event.urgency) { draft.record(index: $0) }
     } catch {
+      outage.refused(error)
       throw AuditUnavailable(cause: error)
     }
     // What the head covers can't be cut off unnoticed even before the next sync with the hub.
-    if index % 1024 == 1023 { _ = signedHead() }
+    if index % 1024 == 1023, !isSaving.exchange(true, ordering: .relaxed) {
+      saving.async {
+        self.isSaving.store(false, ordering: .relaxed)
+        _ = self.signedHead()
+      }
+    }
     return index
   }
+
+  /// Since how many seconds the log can't be written, and why; nil when it can.
+  public var trouble: (seconds: Int64, cause: String)? { outage.current }
 
   /// The size of all records.
   public var bytes: UInt64 { log.bytes }
@@ -121,6 +143,7 @@ public final class AuditLog: Sendable {
   /// The records from `from` up to `to` as a segment for the hub, in pieces of about 64 KiB; the same bytes each time.
   public func segment(from: UInt64, to: UInt64, write: ([UInt8]) throws -> Void) throws {
     guard from <= to, to <= tree.frontier.size else { throw MerkleError.outOfRange }
+    guard from >= self.first else { throw MerkleError.pruned }
     let edge = try Merkle.edge(size: from, read: tree.hashes.read)
     var piece = AuditSegmentHeader(origin: origin, from: from, to: to, edge: edge).line + [0x0A]
     var next = from
@@ -141,7 +164,9 @@ public final class AuditLog: Sendable {
 
   /// Commits what waits and keeps the head; appends after it fail.
   public func close() {
+    outage.close()
     log.close()
+    saving.sync {}
     _ = signedHead()
   }
 }

@@ -2,11 +2,26 @@ import Glibc
 
 /// Where records begin: every 256th offset is kept, so that ten million records cost 320 KB.
 struct Offsets: Sendable {
-  private(set) var count: UInt64 = 0
+  /// The first record that is there; those before it were pruned.
+  private(set) var first: UInt64
+  /// The offset of the first record.
+  private(set) var start: UInt64
+  /// One more than the last record's index.
+  private(set) var count: UInt64
   /// The offset behind the last record's line feed.
-  private(set) var end: UInt64 = 0
+  private(set) var end: UInt64
+  /// Offsets of the records whose index is a multiple of `stride`, from `firstMark` on.
   private var marks: [UInt64] = []
-  private static let stride: UInt64 = 256
+  private var firstMark: UInt64
+  static let stride: UInt64 = 256
+
+  init(first: UInt64 = 0, start: UInt64 = 0) {
+    self.first = first
+    self.start = start
+    count = first
+    end = start
+    firstMark = (first + Offsets.stride - 1) / Offsets.stride
+  }
 
   mutating func append(length: Int) {
     if count.isMultiple(of: Offsets.stride) { marks.append(end) }
@@ -14,10 +29,20 @@ struct Offsets: Sendable {
     end += UInt64(length) + 1
   }
 
-  /// The nearest marked record at or before this index.
+  /// The nearest known record at or before this index.
   func nearest(to index: UInt64) -> (index: UInt64, offset: UInt64) {
-    let mark = Int(Swift.min(index / Offsets.stride, UInt64(Swift.max(marks.count, 1) - 1)))
-    return marks.isEmpty ? (0, 0) : (UInt64(mark) * Offsets.stride, marks[mark])
+    guard index / Offsets.stride >= firstMark, !marks.isEmpty else { return (first, start) }
+    let mark = Swift.min(index / Offsets.stride - firstMark, UInt64(marks.count - 1))
+    return ((firstMark + mark) * Offsets.stride, marks[Int(mark)])
+  }
+
+  /// Lets go of the records before `index`, which begins at `offset`.
+  mutating func forget(before index: UInt64, at offset: UInt64) {
+    let mark = (index + Offsets.stride - 1) / Offsets.stride
+    marks.removeFirst(Swift.min(marks.count, Int(mark - firstMark)))
+    firstMark = mark
+    first = index
+    start = offset
   }
 }
 
