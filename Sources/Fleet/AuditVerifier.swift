@@ -289,7 +289,7 @@ public struct AuditVerifier: Sendable {
 }
 
 /// The parts of an entry's line, where they stand.
-private struct EntryParts {
+struct EntryParts {
   let hash: UnsafeRawBufferPointer
   let index: UInt64
   let record: UnsafeRawBufferPointer

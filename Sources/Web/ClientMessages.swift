@@ -16,6 +16,8 @@ public struct ClientRequest: Sendable {
   /// `sha256//BASE64` of the server's public key: the server is who holds that key, whoever signed its certificate.
   /// Nil: the system's trusted authorities.
   public var pin: String?
+  /// Certificates (PEM) that the server's must lead to, in place of the system's.
+  public var caFile: String?
   /// Signs the request. The query must be in order and percent-encoded, and `X-Amz-Content-Sha256` among the headers.
   public var aws: AWSCredentials?
   public var connectTimeout: Duration = .seconds(10)

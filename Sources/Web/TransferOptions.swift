@@ -31,6 +31,8 @@ func configure(
     long(CURLOPT_SSL_VERIFYHOST, 0)
   }
 
+  if let file = request.caFile { text(CURLOPT_CAINFO, file) }
+
   if let aws = request.aws {
     text(CURLOPT_AWS_SIGV4, "aws:amz:\(aws.region):\(aws.service)")
     text(CURLOPT_USERNAME, aws.accessKey)

@@ -19,6 +19,11 @@ extension AuditLog {
     /// Up to where the entries are written or known to be left out, and from where on they are left out.
     var next = max(first, log.first)
     var written: UInt64 = 0
+    if first >= log.first {
+      // A run of its own, so that who has the head of that size can compare.
+      piece += try gap(0..<first, partedAt: cosigned?.size)
+      written = first
+    }
     while next < size {
       let end = min(next - next % 256 + 256, size)
       let leaves = try leafHashes(next..<end)

@@ -1,5 +1,4 @@
 import CommandLine
-import FoundationEssentials
 import Trust
 
 let auditNoun = Noun(
@@ -13,16 +12,16 @@ let auditNoun = Noun(
           OptionSpec("limit", short: "n", value: "N", "how many", default: "20"),
         ]),
       CommandSpec("head", "show the signed head of the log (C2SP tlog-checkpoint)"),
-      CommandSpec(
-        "export", "write the whole log with its proofs, for an auditor (JSON Lines)",
-        options: [
-          OptionSpec(
-            "output", short: "o", value: "FILE", "where to write; without it, standard output", completion: .files)
-        ],
-        examples: [Example("skerry audit export --output log.jsonl", "for: skerry audit verify log.jsonl")]),
+      auditSearchSpec,
+      auditTailSpec,
+      auditProveSpec,
+      auditExportSpec,
       auditVerifySpec,
     ]),
-  ["list": auditList, "head": auditHead, "export": auditExport, "verify": auditVerify])
+  [
+    "list": auditList, "head": auditHead, "search": auditSearch, "tail": auditTail, "prove": auditProve,
+    "export": auditExport, "verify": auditVerify,
+  ])
 
 private let auditList: Runner = { invocation in
   let limit = try invocation.command.integer("limit", in: 1...10_000) ?? 20
@@ -36,15 +35,18 @@ private let auditList: Runner = { invocation in
   let query = [("from", "\(from)"), ("limit", "\(limit)")]
   let answer = try await invocation.agent.json("GET", "/skerry/v1/audit", query: query)
   invocation.answer(answer) {
-    var table = Table("n", "time", "kind", "actor", "what", right: ["n"])
-    for listed in answer["entries"]?.array ?? answer.list("records") {
-      let record = listed["record"] ?? listed
-      table.add(
-        record.text("n"), record["t"]?.integer.map { timestamp($0 / 1000) } ?? "", record.text("kind"),
-        record.text("actor"), recordDetails(record))
-    }
-    return table.render()
+    recordTable(answer.list("entries"))
   }
+}
+
+func recordTable(_ records: [JSONValue]) -> String {
+  var table = Table("n", "time", "kind", "actor", "what", right: ["n"])
+  for record in records {
+    table.add(
+      record.text("n"), record["t"]?.integer.map { timestamp($0 / 1000) } ?? "", record.text("kind"),
+      record.text("actor"), recordDetails(record))
+  }
+  return table.render()
 }
 
 /// What a record says beyond the members that every one has.
@@ -71,21 +73,4 @@ private let auditHead: Runner = { invocation in
     "root": .string(checkpoint.root.hex), "note": .string(note.encoded),
   ]
   invocation.answer(answer) { note.encoded }
-}
-
-private let auditExport: Runner = { invocation in
-  guard let file = invocation.command.option("output"), file != "-" else {
-    try await invocation.agent.stream("GET", "/skerry/v1/audit/export") { invocation.console.say($0) }
-    return
-  }
-  let output = try OutputFile(file)
-  var size = 0
-  try await invocation.agent.stream("GET", "/skerry/v1/audit/export") { piece in
-    size += piece.count
-    try output.write(piece)
-  }
-  try output.finish()
-  invocation.answer(["file": .string(file), "bytes": .integer(Int64(size))]) {
-    "\(file): \(Readable.bytes(UInt64(size)))\n"
-  }
 }
