@@ -25,8 +25,12 @@ let roleNoun = Noun(
           ArgumentSpec("RESOURCE", "to what: KIND:NAME, such as model:smollm2"),
         ],
         examples: [Example("skerry role explain user:alice infer model:smollm2", "may alice ask that model?")]),
+      roleSimulateSpec,
     ]),
-  ["list": roleList, "show": roleShow, "bind": roleBind, "unbind": roleUnbind, "explain": roleExplain])
+  [
+    "list": roleList, "show": roleShow, "bind": roleBind, "unbind": roleUnbind, "explain": roleExplain,
+    "simulate": roleSimulate,
+  ])
 
 private let roleList: Runner = { invocation in
   let answer = try await invocation.agent.json("GET", "/skerry/v1/roles")

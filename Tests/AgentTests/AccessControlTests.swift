@@ -333,4 +333,49 @@ import Trust
       #expect(BearerToken(parsing: String(decoding: bytes, as: UTF8.self)) == nil)
     }
   }
+
+  /// Decisions of a real log, tried on another policy: those that would change, with their number, and nothing changes.
+  @Test func aPolicyIsTriedOnWhatWasDecided() async throws {
+    let day: Int64 = 86_400
+    time.now = 1_800_000_000
+    let log = try AuditLog(
+      directory: scratch.path + "/audit", key: SigningKey.generate(), origin: "box",
+      milliseconds: { [time] in time.now * 1000 })
+    let database = try Database(path: scratch.path + "/agent.sqlite", migrations: AgentDatabase.migrations)
+    let access = try await AccessControl(
+      policyFile: scratch.path + "/roles.json5", database: database, now: { [time] in time.now },
+      audit: { kind, actor, fields in
+        try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
+      })
+    let user = Caller.local(uid: 4_000_000_001, name: nil, groups: [])
+    _ = try await access.createToken("app", roles: ["chat"], expiresInSeconds: nil, by: root)
+    try await access.authorize(user, .infer, .model("old"))
+    time.now += 30 * day
+    for _ in 0..<5 { try await access.authorize(user, .infer, .model("smol")) }
+    try await access.authorize(.token("app"), .infer, .model("smol"))
+    _ = await failure { try await access.authorize(user, .syncRun, .all(for: .syncRun)) }
+    let before = log.head()
+
+    let next = """
+      {version: 1, roles: {admin: {allow: [{verbs: ['*'], resources: ['*']}]},
+        chat: {allow: [{verbs: ['infer'], resources: ['model:*']}]},
+        sync: {allow: [{verbs: ['sync.run'], resources: ['box:*']}]}},
+       bindings: [{role: 'admin', subjects: ['uid:0']}, {role: 'sync', subjects: ['local']}]}
+      """
+    let tried = try access.simulate(Array(next.utf8), days: 7, log: log)
+    #expect(
+      tried.changes.map { "\($0.caller) \($0.verb.rawValue) \($0.resource) \($0.wasAllowed) \($0.times)" } == [
+        "uid:4000000001 infer model:smol true 5", "uid:4000000001 sync.run box:* false 1",
+      ])
+    // The token's binding was made through the agent and stays: nothing of it changes.
+    #expect(tried.changes.allSatisfy { $0.isAllowedNow == $0.wasAllowed })
+    #expect(try access.simulate(Array(next.utf8), days: 40, log: log).changes.first?.times == 5)
+    #expect(try access.simulate(Array(next.utf8), days: 40, log: log).changes.contains { $0.resource == .model("old") })
+    #expect(try access.simulate(Array(AccessControl.builtInPolicy.utf8), days: 40, log: log).changes.isEmpty)
+    #expect(throws: ConfigurationError.self) {
+      try access.simulate(Array("{version: 1, rols: {}}".utf8), days: 1, log: log)
+    }
+    #expect(log.head() == before)
+    try await access.authorize(user, .infer, .model("smol"))
+  }
 }

@@ -106,8 +106,11 @@ public final class AccessControl: Sendable {
   }
 
   /// What conditions are told of a caller's request now.
-  func context(_ caller: Caller, tokens: Int? = nil) -> RequestContext {
-    let time = LocalTime(unix: now())
+  func context(_ caller: Caller, tokens: Int? = nil) -> RequestContext { context(caller, at: now(), tokens: tokens) }
+
+  /// The same at another time, in Unix seconds.
+  func context(_ caller: Caller, at seconds: Int64, tokens: Int? = nil) -> RequestContext {
+    let time = LocalTime(unix: seconds)
     return RequestContext(
       time: WeekTime(day: Weekday.allCases[time.weekday], minute: time.minuteOfDay), transport: caller.transport,
       labels: labels, contextTokens: tokens)

@@ -10,6 +10,7 @@ extension LocalAPI {
       _ = try await caller(request, may: .roleRead)
       return .json(200, roles())
     }
+    router.on("POST", "/skerry/v1/roles/simulate") { request, _ in try await simulate(request) }
     router.on("POST", "/skerry/v1/bindings") { request, _ in
       let caller = try await caller(request)
       let given = try await members(request, ["role", "subject"])
@@ -85,6 +86,34 @@ extension LocalAPI {
           ]
         }),
     ]
+  }
+
+  /// Tells who asked for what, so it wants what reading the log wants.
+  private func simulate(_ request: HTTPRequest) async throws -> HTTPResponse {
+    _ = try await caller(request, may: .auditRead)
+    let given = try await members(request, ["policy", "days"])
+    let text = try required(given, "policy") { field throws(JSONFieldError) in try field.string() }
+    let days =
+      given["days"] == nil
+      ? 7 : try required(given, "days") { field throws(JSONFieldError) in try field.integer(1...4000) }
+    guard text.utf8.count <= 1 << 20 else { throw APIFailure.badRequest("a policy has at most 1 MiB") }
+    let (access, log) = (access, log)
+    let tried = try await offPool { try access.simulate(Array(text.utf8), days: days, log: log) }
+    return .json(
+      200,
+      [
+        "changes": .array(
+          tried.changes.map { change in
+            [
+              "caller": .string(change.caller), "verb": .string(change.verb.rawValue),
+              "resource": .string(change.resource.description), "wasAllowed": .bool(change.wasAllowed),
+              "isAllowedNow": .bool(change.isAllowedNow), "reason": .string(change.reason),
+              "times": .integer(Int64(change.times)), "first": .integer(Int64(clamping: change.first)),
+              "last": .integer(Int64(clamping: change.last)),
+            ]
+          }),
+        "replayed": .integer(Int64(tried.replayed)), "unlisted": .integer(Int64(tried.unlisted)),
+      ])
   }
 
   private func explain(_ request: HTTPRequest) async throws -> HTTPResponse {

@@ -70,6 +70,11 @@ extension APIDocument {
     of(
       "GET", "roles", "Roles and bindings.", .record(.must("roles", .list(.object)), .must("bindings", .list(.object)))),
     APIOperation(
+      method: "POST", path: "/skerry/v1/roles/simulate", summary: "Tries a policy on recorded decisions.",
+      body: .closed(
+        .must("policy", .string), Schema.Member(name: "days", schema: .integer(1...4000), isRequired: false)),
+      answers: [.json(.record(.must("changes", .list(.object)), .must("replayed", .count)))]),
+    APIOperation(
       method: "POST", path: "/skerry/v1/bindings", summary: "Gives a subject a role.",
       body: .closed(.must("role", .string), .must("subject", .string)),
       answers: [.json(.record(.must("created", .boolean))), .json(.record(.must("created", .boolean)), status: 201)]),

@@ -1,0 +1,59 @@
+import Access
+import Host
+import Trust
+
+extension AccessControl {
+  /// Tries a policy file on the decisions of the last days; nothing changes. The bindings that were made through the agent
+  /// count with it, as they would after a reload.
+  ///
+  /// Throws `ConfigurationError` for a file that a reload would refuse, and what reading the log throws.
+  func simulate(_ bytes: [UInt8], days: Int, log: AuditLog) throws -> Simulation {
+    let (stored, tokens) = state.withLock { ($0.stored, $0.tokens) }
+    let next: Policy
+    do { next = try AccessControl.merge(Policy(parsing: bytes), stored) } catch {
+      throw ConfigurationError(description: "the policy: \(error)")
+    }
+    let scopes = Dictionary(tokens.values.map { ($0.name, $0.scope) }, uniquingKeysWith: { one, _ in one })
+    var simulation = Simulation(of: next, against: standing)
+    var callers: [String: Caller?] = [:]
+    var at = try AccessControl.first(since: (now() - Int64(days) * 86_400) * 1000, in: log)
+    while true {
+      let page = try log.entries(from: at, limit: 1024)
+      if page.isEmpty { return simulation }
+      for entry in page {
+        defer { at += 1 }
+        guard entry["kind"] == "decision", entry["breakGlass"] == nil, let actor = entry["actor"]?.string,
+          let verb = entry["verb"]?.string.flatMap(Verb.init(rawValue:)), let allowed = entry["allowed"]?.bool,
+          let resource = entry["resource"]?.string.flatMap(Resource.init(parsing:)), let time = entry["t"]?.integer
+        else { continue }
+        if callers[actor] == nil { callers[actor] = .some(AccessControl.past(actor, scopes)) }
+        guard let caller = callers[actor].flatMap(\.self) else { continue }
+        simulation.replay(
+          Simulation.Past(
+            caller: caller, verb: verb, resource: resource, wasAllowed: allowed,
+            context: context(caller, at: time / 1000), index: at,
+            times: Int(clamping: entry["repeated"]?.integer ?? 1)))
+      }
+    }
+  }
+
+  /// The caller of a record as they would be today, with today's groups and today's scope; nil for who is none.
+  private static func past(_ label: String, _ scopes: [String: Scope?]) -> Caller? {
+    if label.hasPrefix("token:"), case .token(let name)? = Subject.parse(label) {
+      return .token(name, scope: scopes[name].flatMap(\.self))
+    }
+    guard label.hasPrefix("uid:"), let uid = UInt32(label.dropFirst(4).prefix { $0.isNumber }) else { return nil }
+    return Users.name(uid) == nil ? .local(uid: uid, name: nil, groups: []) : account(.user(uid))
+  }
+
+  /// The first record from this time on (milliseconds), by halving: where the clock was set back it may be an earlier one.
+  private static func first(since time: Int64, in log: AuditLog) throws -> UInt64 {
+    var (low, high) = (UInt64(0), log.head().size)
+    while low < high {
+      let middle = low + (high - low) / 2
+      guard let entry = try log.entries(from: middle, limit: 1).first else { break }
+      if entry["t"]?.integer ?? 0 < time { low = middle + 1 } else { high = middle }
+    }
+    return low
+  }
+}
