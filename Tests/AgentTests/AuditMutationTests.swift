@@ -227,4 +227,21 @@ import Trust
     }
     #expect(throws: MerkleError.outOfRange) { try log.proof(of: 700) }
   }
+
+  @Test func aPrunedLogIsSearchedAndExportedFromWhatIsLeft() async throws {
+    let scratch = try Scratch()
+    let log = try self.log(scratch)
+    try await fill(log, 1_500)
+    try await log.prune(before: 768, why: ["days": 400])
+    let all = try log.entries(from: 768, limit: 10_000)
+    for selection in [AuditSelection(), AuditSelection(subject: "token:app3"), AuditSelection(model: "m2")] {
+      #expect(try log.search(selection, count: 10_000) == all.filter { selection.matches($0) }.reversed())
+    }
+    for first in [0, 300, 768, 1_000, 1_501] as [UInt64] {
+      var verifier = AuditVerifier(deviceKey: log.deviceKey)
+      try await log.export(AuditSelection(subject: "token:app1"), from: first) { verifier.push($0) }
+      let verdict = verifier.finish()
+      #expect(verdict.isValid && verdict.size == 1_501, "from \(first): \(verdict)")
+    }
+  }
 }

@@ -78,8 +78,10 @@ extension AuditLog {
   public func search(_ selection: AuditSelection, count: Int, before end: UInt64 = .max) throws -> [JSONValue] {
     var found: [JSONValue] = []
     let wanted = AuditRecordScan.keys(of: selection)
-    for first in index.blocks(for: selection) where first < end {
-      for entry in try log.read(from: first, limit: Int(AuditIndex.block)).reversed() {
+    // Blocks of before the last pruning are still in the index.
+    let kept = log.first
+    for first in index.blocks(for: selection) where first < end && first + AuditIndex.block > kept {
+      for entry in try log.read(from: max(first, kept), limit: Int(AuditIndex.block)).reversed() {
         guard entry.index < end, entry.index < first + AuditIndex.block else { continue }
         guard Set(wanted).isSubset(of: AuditRecordScan(entry.record).keys) else { continue }
         let record = try JSONValue(parsing: entry.record)

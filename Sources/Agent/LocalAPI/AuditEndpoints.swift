@@ -39,7 +39,7 @@ extension LocalAPI {
         return .text(200, try log.proof(of: index).encoded)
       } catch MerkleError.outOfRange {
         throw APIFailure(status: 404, code: "no_entry", message: "the audit log has no entry \(index) yet")
-      } catch MerkleError.missingHashes {
+      } catch MerkleError.pruned {
         throw APIFailure(status: 404, code: "no_entry", message: "entry \(index) is no longer kept")
       }
     }
