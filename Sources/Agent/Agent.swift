@@ -191,7 +191,8 @@ public final class Agent: Sendable {
     tasks.withLock {
       $0 = [
         Task { [weak self] in await self?.letGoOfOldModels() }, Task { await keeper.run() },
-        Task { await scrubber.run() }, Task { await schedule.run() },
+        Task { await scrubber.run() },
+        Task { [log, clock] in await log.expire(configuration.audit, by: clock) }, Task { await schedule.run() },
       ]
     }
     Log.shared.info(

@@ -19,6 +19,7 @@ public struct AgentConfiguration: Sendable, Hashable {
   public var sync = Sync()
   public var bundle = Bundle()
   public var breakGlass = BreakGlassSettings()
+  public var audit = AuditRetention()
   public var store = StorePolicy()
   public var log = Logging()
   public var limits = Limits()
@@ -120,7 +121,7 @@ extension AgentConfiguration {
   init(_ document: JSONField) throws(JSONFieldError) {
     let top = try document.members([
       "name", "stateDirectory", "runtimeDirectory", "policyDirectory", "listen", "engine", "sync", "store", "log",
-      "limits", "site", "bundle", "breakGlass", "models", "engines", "labels",
+      "limits", "site", "bundle", "breakGlass", "audit", "models", "engines", "labels",
     ])
     if let field = top["name"], !field.isNull { name = try AgentConfiguration.boxName(field, orNull: true) }
     for (label, field) in try (top["labels"]?.object() ?? [:]) {
@@ -133,6 +134,7 @@ extension AgentConfiguration {
     if let field = top["engine"] { engine = try Engine(field) }
     if let field = top["sync"] { sync = try Sync(field) }
     if let field = top["bundle"] { bundle = try Bundle(field) }
+    if let field = top["audit"] { audit = try AuditRetention(field) }
     if let field = top["breakGlass"] { breakGlass = try BreakGlassSettings(field) }
     if let field = top["store"] { store = try StorePolicy(field) }
     if let field = top["log"] {

@@ -104,7 +104,7 @@ extension AgentConfiguration {
             "probeSeconds": .integer(Int64(sync.probeSeconds)),
             "intervalSeconds": .integer(Int64(sync.intervalSeconds)),
           ]) { _, own in own }),
-      "bundle": bundle.effective, "breakGlass": breakGlass.effective,
+      "bundle": bundle.effective, "breakGlass": breakGlass.effective, "audit": audit.effective,
       "log": ["level": .string(log.level.rawValue)],
       "limits": [
         "maxBodyBytes": .integer(Int64(limits.maxBodyBytes)),

@@ -1,6 +1,7 @@
 import Fleet
 import Glibc
 import Storage
+import Synchronization
 import Testing
 import Trust
 
@@ -100,6 +101,42 @@ import Trust
     try await log.prune(before: 512, why: [:])
     #expect(log.first == 512)
     #expect(try open().first == 512)
+  }
+
+  @Test func whatHasHadItsTimeGoesAndNothingElse() async throws {
+    let clock = Box(Mutex(1_700_000_000))
+    let log = try AuditLog(directory: directory, key: device, origin: origin) { clock.value.withLock { $0 } * 1000 }
+    try await fill(log, 700)
+    clock.value.withLock { $0 += 300 * 86_400 }
+    try await fill(log, 700)
+    let time = clock.value.withLock { $0 }
+    var retention = AuditRetention()
+    #expect(try await log.expire(retention, at: time) == 0)
+    #expect(log.head().size == 1400)
+    #expect(try await log.expire(retention, at: time + 101 * 86_400) == 512)
+    #expect(try await log.expire(retention, at: time + 101 * 86_400) == 512)
+    #expect(log.head().size == 1401)
+    retention.days = 180
+    #expect(try await log.expire(retention, at: time + 181 * 86_400) == 1280)
+    #expect(try open().first == 1280)
+  }
+
+  private final class Box: Sendable {
+    let value: Mutex<Int64>
+    init(_ value: consuming sending Mutex<Int64>) { self.value = value }
+  }
+
+  @Test func anOutageIsOnRecord() async throws {
+    let log = try open()
+    try await fill(log, 3)
+    rename(directory + "/log.jsonl", directory + "/away")
+    await #expect(throws: AuditUnavailable.self) { try await fill(log, 1) }
+    #expect(log.trouble?.cause == "moved")
+    rename(directory + "/away", directory + "/log.jsonl")
+    while log.trouble != nil { try await Task.sleep(for: .milliseconds(50)) }
+    let record = try #require(try log.entries(from: 3, limit: 10).last)
+    #expect(record["kind"] == "audit" && record["event"] == "outage" && record["cause"] == "moved")
+    #expect(record["refused"] == 1)
   }
 
   /// A beginning that somebody cut off is not taken for one that was pruned.
