@@ -76,15 +76,18 @@ final class TransferLoop: Sendable {
 
   /// How many milliseconds until the next one goes on, and no more than a minute.
   private func patience() -> Int32 {
-    guard let next = state.withLock({ $0.held.values.map(\.until).min() }) else { return 60_000 }
+    // Before every wait: nothing is worked out while nobody is held.
+    let next = state.withLock { state in state.held.isEmpty ? nil : state.held.values.lazy.map { $0.until }.min() }
+    guard let next else { return 60_000 }
     let wait = next - ContinuousClock.now
     return Int32(clamping: min(60_000, max(0, Int((wait / .milliseconds(1)).rounded(.up)))))
   }
 
   /// Those whose time has come.
   private func due() -> [Transfer] {
-    let now = ContinuousClock.now
-    return state.withLock { state in
+    state.withLock { state in
+      if state.held.isEmpty { return [] }
+      let now = ContinuousClock.now
       let due = state.held.filter { $0.value.until <= now }
       for key in due.keys { state.held[key] = nil }
       return due.values.map(\.transfer)
