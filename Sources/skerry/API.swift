@@ -9,6 +9,8 @@ struct API: Sendable {
   var unixSocket: String?
   var pin: String?
   var bearer: String?
+  /// The roles that requests are made with; empty: all that the caller has.
+  var roles: [String] = []
   /// What to say when nobody answers.
   let unreachable: @Sendable (HTTPClientError) -> CommandFailure
   let client = HTTPClient()
@@ -126,6 +128,7 @@ struct API: Sendable {
     }
     var request = ClientRequest(method: method, url: url)
     if let bearer { request.headers.set("authorization", "Bearer \(bearer)") }
+    if !roles.isEmpty { request.headers.set("skerry-roles", roles.joined(separator: ",")) }
     if let body {
       request.headers.set("content-type", "application/json")
       request.body = .bytes(body.encoded())

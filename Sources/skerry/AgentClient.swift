@@ -10,7 +10,9 @@ extension Invocation {
   /// The agent of this box.
   var agent: API {
     let socket = socketPath
-    return API(base: "http://localhost", unixSocket: socket) { agentFailure($0, socket: socket) }
+    var api = API(base: "http://localhost", unixSocket: socket) { agentFailure($0, socket: socket) }
+    api.roles = command.options("as")
+    return api
   }
 }
 

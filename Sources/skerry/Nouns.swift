@@ -56,6 +56,9 @@ let program: CommandTable = CommandTable(
       "socket", value: "PATH", "the agent's socket (default: $SKERRY_SOCKET, or \(defaultSocket))",
       completion: .files),
     OptionSpec("json", "print JSON, for programs"),
+    OptionSpec(
+      "as", value: "ROLE", "ask with this role alone, of those held", repeats: true,
+      completion: .names("roles")),
   ],
   nouns: [
     statusNoun, enrollNoun, syncNoun, siteNoun, modelNoun, runNoun, psNoun, benchNoun, roleNoun, tokenNoun,

@@ -24,12 +24,20 @@ let roleNoun = Noun(
           ArgumentSpec("VERB", "what they want to do", completion: .choices(Verb.allCases.map(\.rawValue))),
           ArgumentSpec("RESOURCE", "to what: KIND:NAME, such as model:smollm2"),
         ],
+        options: [
+          OptionSpec("time", value: "TIME", "at this time instead of now: \"mon 08:30\""),
+          OptionSpec("address", value: "ADDRESS", "from this address on the network"),
+          OptionSpec("tokens", value: "N", "with so many tokens of prompt and answer"),
+        ],
         examples: [Example("skerry role explain user:alice infer model:smollm2", "may alice ask that model?")]),
-      roleSimulateSpec,
+      roleSimulateSpec, roleWhoCanSpec,
+      CommandSpec("what-may", "list what somebody may do", arguments: [subjectArgument]),
+      roleConflictsSpec, roleLintSpec, roleDecideSpec,
     ]),
   [
     "list": roleList, "show": roleShow, "bind": roleBind, "unbind": roleUnbind, "explain": roleExplain,
-    "simulate": roleSimulate,
+    "simulate": roleSimulate, "who-can": roleWhoCan, "what-may": roleWhatMay, "conflicts": roleConflicts,
+    "lint": roleLint, "decide": roleDecide,
   ])
 
 private let roleList: Runner = { invocation in
@@ -51,14 +59,18 @@ private let roleShow: Runner = { invocation in
     throw CommandFailure("there is no role \(name)", hint: "the roles are: \(known)", status: .noInput)
   }
   invocation.answer(role) {
-    let rules = (role.list("allow") + (role["permissions"]?.array ?? [])).map {
-      "\($0.strings("verbs").joined(separator: ", ")) on \($0.strings("resources").joined(separator: ", "))"
+    func rules(_ name: String) -> String? {
+      let listed = role.list(name).map { rule in
+        "\(rule.strings("verbs").joined(separator: ", ")) on \(rule.strings("resources").joined(separator: ", "))"
+          + (rule["when"]?.string.map { " when \($0)" } ?? "") + (rule["unless"]?.string.map { " unless \($0)" } ?? "")
+      }
+      return listed.isEmpty ? nil : listed.joined(separator: "\n")
     }
     let holders = holders(of: name, answer)
     return facts([
       ("role", name), ("summary", role.text("summary")),
       ("inherits", role.strings("inherits").isEmpty ? nil : role.strings("inherits").joined(separator: ", ")),
-      ("allows", rules.joined(separator: "\n")), ("limits", limitsText(role["limits"])),
+      ("allows", rules("allow") ?? ""), ("forbids", rules("forbid")), ("limits", limitsText(role["limits"])),
       ("for all together", limitsText(role["sharedLimits"])),
       ("held by", holders.isEmpty ? "nobody" : holders.joined(separator: "\n")),
     ])
@@ -94,23 +106,20 @@ private let roleUnbind: Runner = { invocation in
 }
 
 private let roleExplain: Runner = { invocation in
-  let query = [
+  var query = [
     ("subject", try subject(invocation)), ("verb", invocation.argument("VERB")),
     ("resource", invocation.argument("RESOURCE")),
   ]
-  let answer = try await invocation.agent.json("GET", "/skerry/v1/explain", query: query)
-  let isAllowed = answer["allowed"]?.bool ?? (answer["decision"]?.string == "allowed")
-  invocation.answer(answer) {
-    facts([
-      ("decision", isAllowed ? "allowed" : "denied"), ("role", answer["role"]?.string),
-      ("rule", answer["rule"]?.string),
-      ("reason", answer["reason"]?.string), ("remedy", answer["remedy"]?.string),
-    ])
+  for (option, name) in [("time", "time"), ("address", "address"), ("tokens", "contextTokens")] {
+    if let value = invocation.command.option(option) { query.append((name, value)) }
   }
+  let answer = try await invocation.agent.json("GET", "/skerry/v1/explain", query: query)
+  let tree = answer["tree"] ?? .null
+  invocation.answer(answer) { Voice.printable(tree.text("text")) + "\n" + drawn(tree) }
 }
 
 /// The subject in its own spelling, refused here already when it is none.
-private func subject(_ invocation: Invocation) throws -> String {
+func subject(_ invocation: Invocation) throws -> String {
   let text = invocation.argument("SUBJECT")
   guard let subject = Subject.parse(text) else {
     throw CommandFailure("“\(text)” names nobody", hint: "write one of: \(Subject.allowed)", status: .data)

@@ -92,14 +92,22 @@ import Web
     let target = "GET /skerry/v1/explain?subject=local&verb=infer&resource=model%3Am"
     let denied: JSONValue = [
       "allowed": false, "reason": "no role allows infer", "remedy": "skerry role bind chat local",
+      "tree": [
+        "text": "denied: infer on model:m by local",
+        "children": [
+          ["text": "because no role allows infer"],
+          ["text": "what would change it", "children": [["text": "skerry role bind chat local"]]],
+        ],
+      ],
     ]
     try await withAgent([target: answer(denied)]) { agent in
       let said = try await agent.run("role", "explain", "local", "infer", "model:m")
       #expect(
         said.output == """
-          decision  denied
-          reason    no role allows infer
-          remedy    skerry role bind chat local
+          denied: infer on model:m by local
+          ├─ because no role allows infer
+          └─ what would change it
+             └─ skerry role bind chat local
 
           """)
     }

@@ -21,7 +21,9 @@ extension AccessControl {
       let page = try log.entries(from: at, limit: 1024)
       if page.isEmpty { return simulation }
       for entry in page {
-        defer { at += 1 }
+        // What was pruned is passed over.
+        let index = entry["n"]?.integer.map { UInt64(clamping: $0) } ?? at
+        at = index + 1
         guard entry["kind"] == "decision", entry["breakGlass"] == nil, let actor = entry["actor"]?.string,
           let verb = entry["verb"]?.string.flatMap(Verb.init(rawValue:)), let allowed = entry["allowed"]?.bool,
           let resource = entry["resource"]?.string.flatMap(Resource.init(parsing:)), let time = entry["t"]?.integer
@@ -31,7 +33,7 @@ extension AccessControl {
         simulation.replay(
           Simulation.Past(
             caller: caller, verb: verb, resource: resource, wasAllowed: allowed,
-            context: context(caller, at: time / 1000), index: at,
+            context: context(caller, at: time / 1000), index: index,
             times: Int(clamping: entry["repeated"]?.integer ?? 1)))
       }
     }

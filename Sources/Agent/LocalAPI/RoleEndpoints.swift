@@ -28,6 +28,18 @@ extension LocalAPI {
       return .json(200, ["role": .string(role), "subject": .string(subject), "removed": true])
     }
     router.on("GET", "/skerry/v1/explain") { request, _ in try await explain(request) }
+    router.on("GET", "/skerry/v1/review/who-can") { request, _ in try await whoCan(request) }
+    router.on("GET", "/skerry/v1/review/what-may") { request, _ in try await whatMay(request) }
+    router.on("GET", "/skerry/v1/review/conflicts") { request, _ in
+      _ = try await caller(request, may: .roleRead)
+      let conflicts = access.policy.conflicts.map { one -> JSONValue in
+        [
+          "roles": .array(one.roles.map(JSONValue.string)), "kind": .string(one.set.kind.rawValue),
+          "set": .string(one.set.name),
+        ]
+      }
+      return .json(200, ["conflicts": .array(conflicts)])
+    }
     router.on("GET", "/skerry/v1/tokens") { request, _ in
       _ = try await caller(request, may: .tokenManage)
       return .json(200, ["tokens": .array(access.tokens().map(token))])
@@ -118,27 +130,80 @@ extension LocalAPI {
 
   private func explain(_ request: HTTPRequest) async throws -> HTTPResponse {
     _ = try await caller(request, may: .roleRead)
-    guard let subject = request.query("subject").flatMap(Subject.parse) else {
-      throw APIFailure.badRequest("\"subject\" must be one of \(Subject.allowed)")
+    let who = AccessControl.account(try LocalAPI.subject(request))
+    let (verb, resource) = try LocalAPI.asked(request)
+    var context = access.context(who)
+    if let text = request.query("time") {
+      guard let time = WeekTime(text) else { throw APIFailure.badRequest("\"time\" must be like \"mon 08:30\"") }
+      context.time = time
     }
+    if let text = request.query("address") {
+      guard let address = NetworkAddress(text) else { throw APIFailure.badRequest("\"address\" must be an IP address") }
+      context.transport = .network(address)
+    }
+    if let text = request.query("contextTokens") {
+      guard let tokens = Int(text), tokens >= 0 else {
+        throw APIFailure.badRequest("\"contextTokens\" must be a number")
+      }
+      context.contextTokens = tokens
+    }
+    let policy = access.policy
+    var answer: [String: JSONValue] = ["tree": policy.explain(who, verb, resource, in: context).json]
+    switch policy.decide(who, verb, resource, in: context) {
+    case .allowed(let grounds):
+      answer["allowed"] = true
+      answer["role"] = .string(grounds.role)
+      answer["rule"] = .string(grounds.description)
+    case .denied(let denial):
+      answer["allowed"] = false
+      answer["reason"] = .string(denial.reason)
+      answer["remedy"] = .string(denial.remedy.description)
+    }
+    return .json(200, .object(answer))
+  }
+
+  private func whoCan(_ request: HTTPRequest) async throws -> HTTPResponse {
+    _ = try await caller(request, may: .roleRead)
+    let (verb, resource) = try LocalAPI.asked(request)
+    let found = access.policy.whoCan(verb, resource).map { one -> JSONValue in
+      [
+        "subject": .string(one.subject.description), "role": .string(one.role), "rule": .string(one.rule.description),
+        "forbids": .array(one.bans.map { .string($0.description) }),
+      ]
+    }
+    return .json(200, ["subjects": .array(found)])
+  }
+
+  private func whatMay(_ request: HTTPRequest) async throws -> HTTPResponse {
+    _ = try await caller(request, may: .roleRead)
+    let who = AccessControl.account(try LocalAPI.subject(request))
+    let policy = access.policy
+    let (may, session) = (policy.whatMay(who), policy.session(of: who))
+    return .json(
+      200,
+      [
+        "held": .array(session.held.map(JSONValue.string)), "active": .array(session.active.map(JSONValue.string)),
+        "note": session.note.map(JSONValue.string) ?? .null,
+        "permits": .array(may.permits.map { .string($0.description) }),
+        "forbids": .array(may.forbids.map { .string($0.description) }),
+      ])
+  }
+
+  private static func subject(_ request: HTTPRequest) throws(APIFailure) -> Subject {
+    guard let subject = request.query("subject").flatMap(Subject.parse) else {
+      throw .badRequest("\"subject\" must be one of \(Subject.allowed)")
+    }
+    return subject
+  }
+
+  private static func asked(_ request: HTTPRequest) throws(APIFailure) -> (Verb, Resource) {
     guard let verb = request.query("verb").flatMap(Verb.init(rawValue:)) else {
-      let allowed = Verb.allCases.map(\.rawValue).joined(separator: ", ")
-      throw APIFailure.badRequest("\"verb\" must be one of \(allowed)")
+      throw .badRequest("\"verb\" must be one of \(Verb.allCases.map(\.rawValue).joined(separator: ", "))")
     }
     guard let resource = request.query("resource").flatMap(Resource.init(parsing:)) else {
-      throw APIFailure.badRequest(
-        "\"resource\" must be KIND:NAME with KIND one of \(Resource.kinds.joined(separator: ", "))")
+      throw .badRequest("\"resource\" must be KIND:NAME with KIND one of \(Resource.kinds.joined(separator: ", "))")
     }
-    let who = AccessControl.account(subject)
-    switch access.policy.decide(who, verb, resource, in: access.context(who)) {
-    case .allowed(let grounds):
-      return .json(
-        200, ["allowed": true, "role": .string(grounds.role), "rule": .string(grounds.description)])
-    case .denied(let denial):
-      return .json(
-        200,
-        ["allowed": false, "reason": .string(denial.reason), "remedy": .string(denial.remedy.description)])
-    }
+    return (verb, resource)
   }
 
   private func token(_ record: TokenRecord) -> JSONValue {

@@ -90,7 +90,21 @@ extension APIDocument {
         .init(name: "subject", schema: .string, isRequired: true, summary: "As in token:app."),
         .init(name: "verb", schema: .string, isRequired: true, summary: "As in infer."),
         .init(name: "resource", schema: .string, isRequired: true, summary: "As in model:NAME."),
-      ], answers: [.json(.record(.must("allowed", .boolean)))]),
+        .init(name: "time", schema: .string, summary: "At this time, as in mon 08:30."),
+        .init(name: "address", schema: .string, summary: "From this address."),
+        .init(name: "contextTokens", schema: .string, summary: "With so many tokens."),
+      ], answers: [.json(.record(.must("allowed", .boolean), .must("tree", .object)))]),
+    APIOperation(
+      method: "GET", path: "/skerry/v1/review/who-can", summary: "Who may do something.",
+      query: [
+        .init(name: "verb", schema: .string, isRequired: true, summary: "As in infer."),
+        .init(name: "resource", schema: .string, isRequired: true, summary: "As in model:NAME."),
+      ], answers: [.json(.record(.must("subjects", .list(.object))))]),
+    APIOperation(
+      method: "GET", path: "/skerry/v1/review/what-may", summary: "What somebody may do.",
+      query: [.init(name: "subject", schema: .string, isRequired: true, summary: "As in token:app.")],
+      answers: [.json(.record(.must("held", .list(.string)), .must("permits", .list(.string))))]),
+    of("GET", "review/conflicts", "Roles that exclude each other.", list("conflicts")),
     of("GET", "tokens", "The tokens, without their secrets.", list("tokens")),
     APIOperation(
       method: "POST", path: "/skerry/v1/tokens", summary: "Makes a token; its secret is shown once.",
