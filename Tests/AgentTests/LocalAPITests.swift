@@ -267,7 +267,7 @@ import Web
     try DurableFile.replace(file, with: Array("{version: 1, rolls: {}}".utf8))
     let error = try #require(await failure(try AgentBox.source(scratch)))
     #expect(error.exitStatus == 78)
-    #expect(error.description == "\(file): rolls: unknown key; allowed: version, roles, bindings")
+    #expect(error.description == "\(file): rolls: unknown key; allowed: version, roles, bindings, forbid, separation")
     try DurableFile.remove(file)
     let agent = try await Agent.start(try AgentBox.source(scratch))
     try DurableFile.replace(file, with: Array("{version: 1, rolls: {}}".utf8))
