@@ -22,9 +22,12 @@ extension Duration {
   var inSeconds: Double { Double(components.seconds) + Double(components.attoseconds) / 1e18 }
 }
 
-func median(_ values: [Double]) -> Double {
+func median(_ values: [Double]) -> Double { percentile(values, 0.5) }
+
+/// The value that this part of them does not exceed.
+func percentile(_ values: [Double], _ part: Double) -> Double {
   let sorted = values.sorted()
-  return sorted.isEmpty ? 0 : sorted[sorted.count / 2]
+  return sorted.isEmpty ? 0 : sorted[min(sorted.count - 1, Int(Double(sorted.count) * part))]
 }
 
 /// A folder that is gone afterwards. On the disk that `$TMPDIR` names (default `/var/tmp`), never in memory.
