@@ -55,9 +55,10 @@ let roleLint: Runner = { invocation in
 }
 
 let roleDecide: Runner = { invocation in
-  let path = invocation.command.option("policy") ?? defaultPolicyFile
   let isExplained = invocation.command.flag("explain")
-  var policy: Policy?
+  let path = invocation.command.option("policy") ?? defaultPolicyFile
+  // One that is named is read whether or not a question comes; the usual one need not be there when a line brings its own.
+  var policy = path == defaultPolicyFile ? nil : try readPolicy(path)
   var number = 0
   while let line = readLine() {
     number += 1

@@ -1,3 +1,5 @@
+import Access
+
 /// Why a caller does not get what was asked for.
 public enum AccessFailure: Error, Sendable, Hashable, CustomStringConvertible {
   /// Nobody that the agent knows: no token, a cut, expired, revoked or foreign one.
@@ -26,8 +28,7 @@ public enum AccessFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case .auditUnavailable(let reason): "the audit log can't be written (\(reason)), so nothing was done"
     case .unknownRole(let name, let known): "there is no role \"\(name)\"; there are \(known.joined(separator: ", "))"
     case .badSubject(let text): "\"\(text)\" is no subject; write one of uid:, user:, gid:, group:, token: or local"
-    case .badTokenName(let text):
-      "\"\(text)\" is no token name; write 1 to 64 of a-z, 0-9, '.', '_', '-', starting with a letter or digit"
+    case .badTokenName(let text): "\"\(text)\" is no token name; write \(Role.allowedNames)"
     case .tokenExists(let name): "there is already a token \"\(name)\"; revoke it first or choose another name"
     case .unknownToken(let name): "there is no token \"\(name)\""
     case .unknownBinding(let role, let subject): "the role \(role) is not bound to \(subject)"

@@ -25,7 +25,7 @@ public enum BreakGlassFailure: Error, Sendable, Hashable, CustomStringConvertibl
     case .badReason:
       "say why in 8 to 500 characters without line breaks: the reason goes on record before anything opens"
     case .noCode:
-      "this is no whole code; it may be cut or mistyped, and looks like SKB-XXXXX-XXXXX-XXXXX-XXXXX-XXXXX-XXXXX"
+      "this is no whole code; it may be cut or mistyped: a whole one is SKB and six groups of five letters and digits"
     case .unknownCode:
       "no code that this box knows; it may be another box's, revoked, or issued after this box's last sync"
     case .used(let id): "the code of \(id) was used; each is good once"

@@ -20,12 +20,9 @@ struct AdminAPI: Sendable {
 
   func add(to router: inout Router) {
     func on(_ method: String, _ pattern: String, _ action: @escaping Action) {
-      router.on(
-        method, "/admin/v1" + pattern,
-        handler: Answers.wrap { request, parameters in
-          _ = try await authentication.bearer(request)
-          return try await action(request, parameters)
-        })
+      authentication.on(method, pattern, in: &router) { request, parameters, _ in
+        try await action(request, parameters)
+      }
     }
     on("GET", "/status") { _, _ in try await status() }
     on("GET", "/online-key") { _, _ in HTTPResponse.json(200, onlineKey) }

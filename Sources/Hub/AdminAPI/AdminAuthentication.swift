@@ -10,13 +10,25 @@ struct AdminAuthentication: Sendable {
 
   init(store: HubStore) { self.store = store }
 
-  /// The token's name. Throws `HubError` (unauthorized, busy).
-  func bearer(_ request: HTTPRequest) async throws -> String {
+  /// The operator's name. Throws `HubError` (unauthorized, busy).
+  private func bearer(_ request: HTTPRequest) async throws -> String {
     guard let header = request.headers["authorization"], header.lowercased().hasPrefix("bearer ") else {
       throw HubError(
         .unauthorized, "the admin API needs a token", hint: "send Authorization: Bearer and the content of admin.token")
     }
     return try await check(String(header.dropFirst(7)), request)
+  }
+
+  typealias Action = @Sendable (HTTPRequest, PathParameters, _ operator: String) async throws -> HTTPResponse
+
+  /// Adds a route of the admin API; its action is told whose token it is.
+  func on(_ method: String, _ pattern: String, in router: inout Router, _ action: @escaping Action) {
+    router.on(
+      method, "/admin/v1" + pattern,
+      handler: Answers.wrap { request, parameters in
+        let name = try await bearer(request)
+        return try await action(request, parameters, name)
+      })
   }
 
   /// The same for a browser; nil asks it to ask.

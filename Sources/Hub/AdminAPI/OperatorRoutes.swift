@@ -1,3 +1,4 @@
+import Access
 import Fleet
 import Host
 import Storage
@@ -10,16 +11,8 @@ struct OperatorRoutes: Sendable {
   let authentication: AdminAuthentication
 
   func add(to router: inout Router) {
-    func on(
-      _ method: String, _ pattern: String,
-      _ action: @escaping @Sendable (HTTPRequest, PathParameters, String) async throws -> HTTPResponse
-    ) {
-      router.on(
-        method, "/admin/v1/operators" + pattern,
-        handler: Answers.wrap { request, parameters in
-          let name = try await authentication.bearer(request)
-          return try await action(request, parameters, name)
-        })
+    func on(_ method: String, _ pattern: String, _ action: @escaping AdminAuthentication.Action) {
+      authentication.on(method, "/operators" + pattern, in: &router, action)
     }
     on("GET", "") { _, _, name in
       let operators = try await state.store.operators()
@@ -32,10 +25,7 @@ struct OperatorRoutes: Sendable {
     }
     on("POST", "") { request, _, name in
       let made = try await Decode.message(Request.self, from: request.body.collect(upTo: 4 << 10)).name
-      guard OperatorRoutes.isName(made) else {
-        throw HubError(
-          .malformed, "an operator's name is 1 to 64 of a-z, 0-9, '.', '_', '-', starting with a letter or digit")
-      }
+      guard Role.isName(made) else { throw HubError(.malformed, "an operator's name is \(Role.allowedNames)") }
       let token = HubState.newAdminToken()
       guard try await state.store.addOperator(made, token: token, now: Clock.unixTime()) else {
         throw HubError(.conflict, "there is an operator \(made) already", hint: "revoke them first")
@@ -56,13 +46,6 @@ struct OperatorRoutes: Sendable {
   }
 
   private struct Request: Decodable { let name: String }
-
-  private static func isName(_ text: String) -> Bool {
-    let bytes = Array(text.utf8)
-    func isPlain(_ byte: UInt8) -> Bool { (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) }
-    guard let first = bytes.first, bytes.count <= 64, isPlain(first) else { return false }
-    return bytes.allSatisfy { isPlain($0) || [0x2E, 0x5F, 0x2D].contains($0) }
-  }
 }
 
 extension HubState {

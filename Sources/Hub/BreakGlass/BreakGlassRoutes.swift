@@ -1,3 +1,4 @@
+import Access
 import Fleet
 import Host
 import Storage
@@ -11,16 +12,8 @@ struct BreakGlassRoutes: Sendable {
   let authentication: AdminAuthentication
 
   func add(to router: inout Router) {
-    func on(
-      _ method: String, _ pattern: String,
-      _ action: @escaping @Sendable (HTTPRequest, PathParameters, String) async throws -> HTTPResponse
-    ) {
-      router.on(
-        method, "/admin/v1/devices/{id}/break-glass" + pattern,
-        handler: Answers.wrap { request, parameters in
-          let name = try await authentication.bearer(request)
-          return try await action(request, parameters, name)
-        })
+    func on(_ method: String, _ pattern: String, _ action: @escaping AdminAuthentication.Action) {
+      authentication.on(method, "/devices/{id}/break-glass" + pattern, in: &router, action)
     }
     on("GET", "") { _, parameters, _ in
       let records = try await state.store.breakGlassRecords(try await known(parameters["id"]).id)
@@ -59,8 +52,7 @@ struct BreakGlassRoutes: Sendable {
     let (role, persons, count) = (asked.role ?? "admin", asked.persons ?? 1, asked.count ?? 1)
     let (seconds, lifetime) = (asked.seconds ?? 1800, asked.expiresInSeconds ?? 90 * 86_400)
     func demand(_ isGood: Bool, _ what: String) throws { if !isGood { throw HubError(.malformed, what) } }
-    let isRole = (1...64).contains(role.utf8.count) && role.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F }
-    try demand(isRole, "role is the name of a role in the box's policy")
+    try demand(Role.isName(role), "role is the name of a role in the box's policy: \(Role.allowedNames)")
     try demand((1...2).contains(persons), "persons is 1 or 2")
     try demand((1...BreakGlassGrant.most).contains(count), "count is 1 to \(BreakGlassGrant.most)")
     try demand(

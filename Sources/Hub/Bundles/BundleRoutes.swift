@@ -12,18 +12,12 @@ struct BundleRoutes: Sendable {
   let authentication: AdminAuthentication
 
   func add(to router: inout Router) {
-    router.on(
-      "POST", "/admin/v1/bundles",
-      handler: Answers.wrap { request, _ in
-        _ = try await authentication.bearer(request)
-        return try await create(request.body.collect(upTo: 4 << 20))
-      })
-    router.on(
-      "POST", "/admin/v1/bundles/take",
-      handler: Answers.wrap { request, _ in
-        _ = try await authentication.bearer(request)
-        return HTTPResponse.json(200, try await BundleTaker(state: state).take(request.body, now: Clock.unixTime()))
-      })
+    authentication.on("POST", "/bundles", in: &router) { request, _, _ in
+      try await create(request.body.collect(upTo: 4 << 20))
+    }
+    authentication.on("POST", "/bundles/take", in: &router) { request, _, _ in
+      HTTPResponse.json(200, try await BundleTaker(state: state).take(request.body, now: Clock.unixTime()))
+    }
   }
 
   private struct Order: Decodable {
