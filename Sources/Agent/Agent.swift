@@ -16,7 +16,7 @@ public final class Agent: Sendable {
   private let database: Database
   private let log: AuditLog
   private let identity: DeviceIdentity
-  private let access: AccessControl
+  let access: AccessControl
   private let breakGlass: BreakGlass
   private let registry: ModelRegistry
   private let inference: InferenceService
@@ -29,8 +29,8 @@ public final class Agent: Sendable {
   private let clients: [HTTPClient]
   private let letGo: @Sendable () -> Void
   private let tasks = Mutex<[Task<Void, Never>]>([])
-  /// The local API's routes, for the check that the document has them all.
-  let routes: [(method: String, pattern: String)]
+  /// The local API's routes and what each asks, for the checks that they are governed and described.
+  let routes: [GovernedRoute]
 
   /// Where the agent listens on TCP; nil where it doesn't.
   public var tcpPort: Int? { server.boundPorts.first { $0 > 0 } }
@@ -159,7 +159,7 @@ public final class Agent: Sendable {
       load: { _ = try await desk.load($0) }, reload: { await inference.reload($0.sha256) }, now: clock.now)
     server = HTTPServer(Agent.serverConfiguration(configuration), handler: api.handler())
 
-    routes = api.router().all
+    routes = api.router().routes
     self.source = source
     self.configuration = configuration
     self.database = database

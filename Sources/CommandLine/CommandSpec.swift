@@ -12,6 +12,8 @@ public struct CommandSpec: Sendable {
   /// A command with subcommands needs one of them and takes no arguments of its own.
   public var subcommands: [CommandSpec]
   public var examples: [Example]
+  /// What access control is asked for, as help names it; nil where nothing is asked for.
+  public var asks: String?
 
   public init(
     _ name: String, _ summary: String, discussion: String = "", arguments: [ArgumentSpec] = [],

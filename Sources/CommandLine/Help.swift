@@ -13,6 +13,7 @@ public enum Help {
     text += section("Arguments", command.arguments.map { ($0.name, $0.summary) }, width)
     text += section("Options", command.options.map(row), width)
     text += section(path.isEmpty ? "Always" : "Options of every command", inherited(root, path).map(row), width)
+    if let asks = command.asks { text += "\nAsks access control for: \(asks)\n" }
     if !command.examples.isEmpty {
       text += "\nExamples:\n"
       for example in command.examples {

@@ -20,6 +20,7 @@ public enum ManPage {
     page += list("COMMANDS", command.subcommands.map { ("\\fB\(escaped($0.name))\\fR", $0.summary) })
     page += list("ARGUMENTS", command.arguments.map { ("\\fI\(escaped($0.name))\\fR", $0.summary) })
     page += list("OPTIONS", (command.options + Help.inherited(root, path)).map { (tag($0), Help.summary(of: $0)) })
+    if let asks = command.asks { page += ".SH \"ACCESS CONTROL\"\nAsks for: \(escaped(asks)).\n" }
     page += list("EXAMPLES", command.examples.map { ("\\fB\(escaped($0.line))\\fR", $0.meaning) })
     page += list("EXIT STATUS", exitStatuses)
     page += seeAlso(root, path, command, section)

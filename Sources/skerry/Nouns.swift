@@ -27,6 +27,7 @@ struct CommandTable: Sendable {
 
   init(_ name: String, _ summary: String, discussion: String, options: [OptionSpec], nouns: [Noun]) {
     spec = CommandSpec(name, summary, discussion: discussion, options: options, subcommands: nouns.map(\.spec))
+      .asking()
     self.nouns = Dictionary(nouns.map { ($0.spec.name, $0) }, uniquingKeysWith: { first, _ in first })
   }
 

@@ -23,7 +23,7 @@ final class FakeAgent: Sendable {
 
   var asked: [Asked] { requests.all.withLock { $0 } }
 
-  /// `answers` by "METHOD /target".
+  /// `answers` by "METHOD /target"; "*" stands for all others.
   init(_ answers: [String: HTTPResponse]) throws {
     folder = NSTemporaryDirectory() + "skerry-cli-" + UUID().uuidString.prefix(8)
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -34,7 +34,7 @@ final class FakeAgent: Sendable {
       let bytes = try await request.body.collect(upTo: 1 << 20)
       let line = "\(request.method) \(request.target)"
       requests.all.withLock { $0.append(Asked(line: line, body: try? JSONValue(parsing: bytes))) }
-      guard let answer = answers[line] else {
+      guard let answer = answers[line] ?? answers["*"] else {
         throw HTTPFailure(404, "not_found", "there is no \(line)", hint: "look again")
       }
       return answer

@@ -147,6 +147,7 @@ public final class AccessControl: Sendable {
     ]
     switch decision {
     case .allowed(let grounds):
+      DecidedVerbs.current?.note(verb)
       fields["role"] = .string(grounds.role)
       fields["rule"] = .string(grounds.description)
       if let loan = loan(behind: decision, caller, verb, resource) { fields["breakGlass"] = .string(loan) }

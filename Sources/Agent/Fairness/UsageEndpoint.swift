@@ -4,11 +4,14 @@ import Trust
 import Web
 
 extension LocalAPI {
-  func addUsage(to router: inout Router) {
-    router.on("GET", "/skerry/v1/usage") { request, _ in
-      // One's own usage is for whoever may see how the box is; that of others for whoever may read metrics.
+  func addUsage(to router: inout GovernedRouter) {
+    router.on(
+      "GET", "/skerry/v1/usage",
+      .decides(.metricsRead, on: "the box", besides: [.statusRead: "in its place for one's own, with mine=true"])
+    ) { request, _, caller in
       let isOwn = request.query("mine") == "true"
-      let caller = try await caller(request, may: isOwn ? .statusRead : .metricsRead)
+      let verb = isOwn ? Verb.statusRead : .metricsRead
+      try await access.authorize(caller, verb, .all(for: verb))
       return .json(200, try await usage(request, of: isOwn ? caller.label : request.query("caller")))
     }
   }

@@ -4,18 +4,16 @@ import Web
 
 /// Anthropic's messages, through the same checks as everything else that reaches an engine.
 extension LocalAPI {
-  func addAnthropic(to router: inout Router) {
-    router.on("POST", "/v1/messages") { request, _ in try await message(request) }
-    router.on("POST", "/v1/messages/count_tokens") { request, _ in
-      let caller = try await caller(request)
+  func addAnthropic(to router: inout GovernedRouter) {
+    router.on("POST", "/v1/messages", .asksModel) { try await message($0, $2) }
+    router.on("POST", "/v1/messages/count_tokens", .asksModel) { request, _, caller in
       let wanted = try AnthropicRequest(try await json(request), endpoint: .count)
       let count = try await count(wanted.inference, caller, api: "anthropic.count_tokens")
       return .json(200, ["input_tokens": .integer(count)])
     }
   }
 
-  private func message(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
+  private func message(_ request: HTTPRequest, _ caller: Caller) async throws -> HTTPResponse {
     let wanted = try AnthropicRequest(try await json(request)).inference
     let answer = try await desk.ask(wanted, caller, api: "anthropic.messages")
     let form = AnthropicAnswer(model: wanted.model)

@@ -3,37 +3,32 @@ import Trust
 import Web
 
 extension LocalAPI {
-  func addAudit(to router: inout Router) {
-    router.on("GET", "/skerry/v1/audit") { request, _ in
-      _ = try await caller(request, may: .auditRead)
+  func addAudit(to router: inout GovernedRouter) {
+    router.on("GET", "/skerry/v1/audit", .needs(.auditRead)) { request, _, _ in
       let from = try LocalAPI.number(request, "from", 0...Int.max) ?? 0
       let limit = try LocalAPI.number(request, "limit", 1...10_000) ?? 100
       let entries = try log.entries(from: UInt64(from), limit: limit)
       return .json(
         200, ["entries": .array(entries), "size": .integer(Int64(clamping: log.head().size))])
     }
-    router.on("GET", "/skerry/v1/audit/head") { request, _ in
-      _ = try await caller(request, may: .auditRead)
+    router.on("GET", "/skerry/v1/audit/head", .needs(.auditRead)) { request, _, _ in
       return .text(200, log.signedHead().encoded)
     }
-    router.on("GET", "/skerry/v1/audit/search") { request, _ in
-      _ = try await caller(request, may: .auditRead)
+    router.on("GET", "/skerry/v1/audit/search", .needs(.auditRead)) { request, _, _ in
       let selection = try LocalAPI.selection(request)
       let limit = try LocalAPI.number(request, "limit", 1...10_000) ?? 100
       let before = try LocalAPI.number(request, "before", 0...Int.max).map { UInt64($0) } ?? .max
       let entries = try log.search(selection, count: limit, before: before)
       return .json(200, ["entries": .array(entries), "size": .integer(Int64(clamping: log.head().size))])
     }
-    router.on("GET", "/skerry/v1/audit/tail") { request, _ in
-      _ = try await caller(request, may: .auditRead)
+    router.on("GET", "/skerry/v1/audit/tail", .needs(.auditRead)) { request, _, _ in
       let selection = try LocalAPI.selection(request)
       let from = try LocalAPI.number(request, "from", 0...Int.max).map { UInt64($0) } ?? log.head().size
       return .streaming(200, headers: ["Content-Type": "application/x-ndjson"]) { writer in
         try await log.follow(selection, from: from) { try await writer.write($0) }
       }
     }
-    router.on("GET", "/skerry/v1/audit/proof/{n}") { request, parameters in
-      _ = try await caller(request, may: .auditRead)
+    router.on("GET", "/skerry/v1/audit/proof/{n}", .needs(.auditRead)) { request, parameters, _ in
       guard let index = UInt64(parameters["n"]) else { throw APIFailure.badRequest("an entry is named by its number") }
       do {
         return .text(200, try log.proof(of: index).encoded)
@@ -43,8 +38,7 @@ extension LocalAPI {
         throw APIFailure(status: 404, code: "no_entry", message: "entry \(index) is no longer kept")
       }
     }
-    router.on("GET", "/skerry/v1/audit/export") { request, _ in
-      _ = try await caller(request, may: .auditExport)
+    router.on("GET", "/skerry/v1/audit/export", .needs(.auditExport)) { request, _, _ in
       let selection = try LocalAPI.selection(request)
       let from = UInt64(try LocalAPI.number(request, "from", 0...Int.max) ?? 0)
       let size = log.head().size

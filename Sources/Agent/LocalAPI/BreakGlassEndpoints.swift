@@ -6,9 +6,11 @@ import Web
 
 /// Break-glass. Opening needs no verb: the sealed code is the authority, and whoever holds no role is the one who needs it.
 extension LocalAPI {
-  func addBreakGlass(to router: inout Router) {
-    router.on("POST", "/skerry/v1/break-glass") { request, _ in
-      let caller = try await caller(request)
+  func addBreakGlass(to router: inout GovernedRouter) {
+    router.on(
+      "POST", "/skerry/v1/break-glass",
+      .knows("the sealed code is the authority: whoever holds no role is the one who needs it")
+    ) { request, _, caller in
       let given = try await members(request, ["code", "reason"])
       let code = try required(given, "code") { field throws(JSONFieldError) in try field.string() }
       let reason = try required(given, "reason") { field throws(JSONFieldError) in try field.string() }
@@ -17,12 +19,12 @@ extension LocalAPI {
       case .waiting(let grant, let seconds): return .json(202, LocalAPI.opened("waiting", grant, seconds))
       }
     }
-    router.on("DELETE", "/skerry/v1/break-glass") { request, _ in
-      let closed = try await breakGlass.close(uid: LocalAPI.uid(request), caller: try await caller(request))
+    router.on("DELETE", "/skerry/v1/break-glass", .knows("gives back what was lent to the caller")) {
+      request, _, caller in
+      let closed = try await breakGlass.close(uid: LocalAPI.uid(request), caller: caller)
       return .json(200, ["closed": .array(closed.map(JSONValue.string))])
     }
-    router.on("GET", "/skerry/v1/break-glass") { request, _ in
-      _ = try await caller(request, may: .roleRead)
+    router.on("GET", "/skerry/v1/break-glass", .needs(.roleRead)) { request, _, _ in
       let standings = try await breakGlass.standings()
       let loans = access.loans
       return .json(

@@ -3,28 +3,24 @@ import Trust
 import Web
 
 extension LocalAPI {
-  func addBundles(to router: inout Router) {
+  func addBundles(to router: inout GovernedRouter) {
     // Asked before an upload of gigabytes begins: may they, and is it for this box?
-    router.on("GET", "/skerry/v1/bundle") { request, _ in
-      _ = try await caller(request, may: .syncRun)
+    router.on("GET", "/skerry/v1/bundle", .needs(.syncRun)) { request, _, _ in
       return .json(200, try await bundles.status())
     }
-    router.on("POST", "/skerry/v1/bundle/import") { request, _ in
-      let caller = try await caller(request, may: .syncRun)
+    router.on("POST", "/skerry/v1/bundle/import", .needs(.syncRun)) { request, _, caller in
       let staged = try await bundles.receive(request.body, actor: caller.label)
       return .streaming(200, headers: ["Content-Type": "application/x-ndjson"]) { writer in
         try await apply(staged, caller.label, writer)
       }
     }
-    router.on("POST", "/skerry/v1/bundle/export") { request, _ in
-      let caller = try await caller(request, may: .syncRun)
+    router.on("POST", "/skerry/v1/bundle/export", .needs(.syncRun)) { request, _, caller in
       let export = try await bundles.export(actor: caller.label)
       return .streaming(200, headers: ["Content-Type": LocalAPI.bundleType]) { writer in
         try await export.write { try await writer.write($0) }
       }
     }
-    router.on("POST", "/skerry/v1/bundle/enroll") { request, _ in
-      let caller = try await caller(request, may: .enroll)
+    router.on("POST", "/skerry/v1/bundle/enroll", .needs(.enroll)) { request, _, caller in
       let given = try await members(request, ["token"])
       let token = try required(given, "token") { field throws(JSONFieldError) in try field.string() }
       let bytes = try await bundles.enrollmentRequest(token: token, actor: caller.label)

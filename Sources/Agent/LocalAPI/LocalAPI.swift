@@ -28,10 +28,11 @@ struct LocalAPI: Sendable {
   let clock: TrustedClock
 
   /// Everything that is answered, and by whom. What it has, `APIDocument` describes.
-  func router() -> Router {
-    var router = Router()
-    // Says nothing about the box, and needs no role.
-    router.on("GET", "/openapi.json") { _, _ in .json(200, APIDocument.make()) }
+  func router() -> GovernedRouter {
+    var router = GovernedRouter(access: access) { try await caller($0) }
+    router.open("GET", "/openapi.json", "says what the API is, and nothing about the box") { _, _ in
+      .json(200, APIDocument.make())
+    }
     addOpenAI(to: &router)
     addResponses(to: &router)
     addAnthropic(to: &router)
@@ -52,7 +53,7 @@ struct LocalAPI: Sendable {
 
   /// The handler for the server.
   func handler() -> HTTPServer.Handler {
-    let router = router()
+    let router = router().router
     return { [counters] request in
       let notes = RateNotes()
       var response = try await RateNotes.$current.withValue(notes) { try await LocalAPI.answer(request, router) }
@@ -124,13 +125,6 @@ struct LocalAPI: Sendable {
     return Set(names)
   }
 
-  /// The caller, once it is decided and on record that they may do it.
-  func caller(_ request: HTTPRequest, may verb: Verb, _ resource: Resource? = nil) async throws -> Caller {
-    let caller = try await caller(request)
-    try await access.authorize(caller, verb, resource ?? .all(for: verb))
-    return caller
-  }
-
   func body(_ request: HTTPRequest) async throws -> [UInt8] {
     try await request.body.collect(upTo: configuration.limits.maxBodyBytes)
   }
@@ -150,6 +144,12 @@ struct LocalAPI: Sendable {
     do { return try read(field) } catch { throw .badRequest(error.description) }
   }
 
+  // MARK: what routes say of what they ask for
+
+  static let someModel = "any model: what is shown is what the caller may list"
+  static let bodysModel = "the model that the body names"
+  static let refusesAlways = "does nothing: always refused"
+
   // MARK: models that a caller may know of
 
   /// The installed models that the caller may list. One decision for the whole list: it is allowed as far as roles
@@ -165,14 +165,7 @@ struct LocalAPI: Sendable {
     return visible
   }
 
-  /// One model by its name, or by name and version.
-  func visibleModel(_ caller: Caller, _ name: String) async throws -> InstalledModel {
-    let base = String(name.prefix { $0 != ":" })
-    try await access.authorize(caller, .modelList, .model(base))
-    return try await find(name)
-  }
-
-  /// Whatever its state: resolving would refuse one that is corrupt.
+  /// One model by its name, or by name and version. Whatever its state: resolving would refuse one that is corrupt.
   func find(_ name: String) async throws -> InstalledModel {
     let named = await registry.installed().filter { $0.name.description == name || $0.manifest.label == name }
     let best = named.max { ($0.state == .active ? 1 : 0, $0.version) < ($1.state == .active ? 1 : 0, $1.version) }

@@ -3,9 +3,8 @@ import Trust
 import Web
 
 extension LocalAPI {
-  func addModels(to router: inout Router) {
-    router.on("GET", "/skerry/v1/models") { request, _ in
-      let caller = try await caller(request)
+  func addModels(to router: inout GovernedRouter) {
+    router.on("GET", "/skerry/v1/models", .decides(.modelList, on: LocalAPI.someModel)) { _, _, caller in
       let models = try await visibleModels(caller)
       let loaded = await loaded()
       let stale = await stale()
@@ -16,12 +15,12 @@ extension LocalAPI {
       for model in models { listed.append(await shown(model, loaded, stale)) }
       return .json(200, ["models": .array(listed + evicted.map(LocalAPI.evicted))])
     }
-    router.on("GET", "/skerry/v1/models/{name}") { request, parameters in
-      let model = try await visibleModel(try await caller(request), parameters["name"])
+    router.on("GET", "/skerry/v1/models/{name}", .needs(.modelList, on: "name")) { _, parameters, _ in
+      let model = try await find(parameters["name"])
       return .json(200, await shown(model, await loaded(), await stale()))
     }
-    router.on("POST", "/skerry/v1/models/{name}/verify") { request, parameters in
-      let model = try await managed(request, parameters["name"])
+    router.on("POST", "/skerry/v1/models/{name}/verify", .needs(.modelManage, on: "name")) { _, parameters, _ in
+      let model = try await find(parameters["name"])
       let isIntact: Bool
       do { isIntact = try await registry.verify(model.manifest.label) } catch RegistryError.corrupt { isIntact = false }
       // An engine that has the damaged file open must not go on with it.
@@ -35,21 +34,16 @@ extension LocalAPI {
           "problem": now.problem.map(JSONValue.string) ?? .null,
         ])
     }
-    router.on("POST", "/skerry/v1/models/{name}/load") { request, parameters in
-      let model = try await managed(request, parameters["name"])
+    router.on("POST", "/skerry/v1/models/{name}/load", .needs(.modelManage, on: "name")) { _, parameters, _ in
+      let model = try await find(parameters["name"])
       _ = try await desk.load(EngineModel(try await registry.answering(model.manifest.label)))
       return .json(200, ["name": .string(model.name.description), "loaded": true])
     }
-    router.on("POST", "/skerry/v1/models/{name}/unload") { request, parameters in
-      let model = try await managed(request, parameters["name"])
+    router.on("POST", "/skerry/v1/models/{name}/unload", .needs(.modelManage, on: "name")) { _, parameters, _ in
+      let model = try await find(parameters["name"])
       let wasLoaded = await inference.unload(model.manifest.sha256)
       return .json(200, ["name": .string(model.name.description), "loaded": false, "wasLoaded": .bool(wasLoaded)])
     }
-  }
-
-  private func managed(_ request: HTTPRequest, _ name: String) async throws -> InstalledModel {
-    _ = try await caller(request, may: .modelManage, .model(String(name.prefix { $0 != ":" })))
-    return try await find(name)
   }
 
   private func loaded() async -> Set<Digest> {

@@ -6,31 +6,38 @@ import Web
 
 /// Ollama's REST API: what its clients ask models. What they ask about models is in `OllamaModels`.
 extension LocalAPI {
-  func addOllama(to router: inout Router) {
-    // By this its clients find out whether a server is there; it says nothing about the box and needs no role.
-    router.on("GET", "/") { _, _ in .text(200, "Skerry is running") }
-    router.on("GET", "/api/version") { _, _ in .json(200, ["version": .string(agentVersion)]) }
-    router.on("POST", "/api/chat") { request, _ in try await ollama(.chat, request) }
-    router.on("POST", "/api/generate") { request, _ in try await ollama(.generate, request) }
-    router.on("POST", "/api/embed") { request, _ in try await ollamaEmbed(request) }
-    router.on("POST", "/api/embeddings") { request, _ in try await ollamaEmbeddings(request) }
+  func addOllama(to router: inout GovernedRouter) {
+    router.open("GET", "/", "says that a server is here, and nothing about the box") { _, _ in
+      .text(200, "Skerry is running")
+    }
+    router.open("GET", "/api/version", "says which API is spoken, and nothing about the box") { _, _ in
+      .json(200, ["version": .string(agentVersion)])
+    }
+    router.on("POST", "/api/chat", .asksModel) { try await ollama(.chat, $0, $2) }
+    router.on("POST", "/api/generate", .asksModel) { try await ollama(.generate, $0, $2) }
+    router.on("POST", "/api/embed", .asksModel) { try await ollamaEmbed($0, $2) }
+    router.on("POST", "/api/embeddings", .asksModel) { try await ollamaEmbeddings($0, $2) }
     addOllamaModels(to: &router)
     addOllamaVariants(to: &router)
-    router.on("POST", "/api/pull") { request, _ in try await pull(request) }
+    router.on(
+      "POST", "/api/pull",
+      .decides(
+        .modelList, on: LocalAPI.bodysModel,
+        besides: [.syncRun: "on the box too, where the model is not here; who may not sync has what is here"])
+    ) { request, _, caller in try await pull(request, caller) }
     for path in ["/api/web_search", "/api/web_fetch"] {
-      router.on("POST", path) { request, _ in
-        _ = try await caller(request)
+      router.on("POST", path, .knows(LocalAPI.refusesAlways)) { _, _, _ in
         throw APIFailure(status: 501, code: "not_here", message: "this box searches and fetches nothing on the web")
       }
     }
-    router.on("POST", "/v1/systemone") { request, _ in
-      _ = try await caller(request)
+    router.on("POST", "/v1/systemone", .knows(LocalAPI.refusesAlways)) { _, _, _ in
       throw APIFailure(status: 501, code: "not_here", message: "no engine on this box answers System One questions")
     }
   }
 
-  private func ollama(_ form: OllamaRequest.Form, _ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
+  private func ollama(
+    _ form: OllamaRequest.Form, _ request: HTTPRequest, _ caller: Caller
+  ) async throws -> HTTPResponse {
     let wanted = try OllamaRequest(form, try await body(request))
     let response = OllamaResponse(form: form, model: wanted.inference.model, unixTime: Clock.unixTime())
     if wanted.isLoadOnly {
@@ -115,8 +122,7 @@ extension LocalAPI {
 
   // MARK: embeddings
 
-  private func ollamaEmbed(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
+  private func ollamaEmbed(_ request: HTTPRequest, _ caller: Caller) async throws -> HTTPResponse {
     let members = try InferenceRequest.document(try await body(request)).object ?? [:]
     let check = MemberCheck(members)
     let name = try check.ollamaName("model")
@@ -142,8 +148,7 @@ extension LocalAPI {
   }
 
   /// The older call: one text, one vector.
-  private func ollamaEmbeddings(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
+  private func ollamaEmbeddings(_ request: HTTPRequest, _ caller: Caller) async throws -> HTTPResponse {
     let members = try InferenceRequest.document(try await body(request)).object ?? [:]
     let check = MemberCheck(members)
     let name = try check.ollamaName("model")

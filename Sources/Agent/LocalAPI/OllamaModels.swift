@@ -6,14 +6,13 @@ import Web
 
 /// What Ollama's clients ask about models: which there are, which are loaded, what one is.
 extension LocalAPI {
-  func addOllamaModels(to router: inout Router) {
-    router.on("GET", "/api/tags") { request, _ in try await tags(request) }
-    router.on("GET", "/api/ps") { request, _ in try await running(request) }
-    router.on("POST", "/api/show") { request, _ in try await show(request) }
+  func addOllamaModels(to router: inout GovernedRouter) {
+    router.on("GET", "/api/tags", .decides(.modelList, on: LocalAPI.someModel)) { try await tags($2) }
+    router.on("GET", "/api/ps", .decides(.modelList, on: LocalAPI.someModel)) { try await running($2) }
+    router.on("POST", "/api/show", .decides(.modelList, on: LocalAPI.bodysModel)) { try await show($0, $2) }
   }
 
-  private func tags(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
+  private func tags(_ caller: Caller) async throws -> HTTPResponse {
     var listed: [JSONValue] = []
     for model in try await visibleModels(caller) where model.manifest.kind == .model {
       listed.append(.object(await ollamaModel(model)))
@@ -28,8 +27,8 @@ extension LocalAPI {
     return .json(200, ["models": .array(listed)])
   }
 
-  private func running(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let models = try await visibleModels(try await caller(request))
+  private func running(_ caller: Caller) async throws -> HTTPResponse {
+    let models = try await visibleModels(caller)
     var listed: [JSONValue] = []
     for engine in await engines() where engine.status.state == "ready" {
       guard let model = models.first(where: { $0.manifest.sha256 == engine.status.model.sha256 }) else { continue }
@@ -50,8 +49,7 @@ extension LocalAPI {
     return OllamaResponse.time(Clock.unixTime() + Int64(seconds))
   }
 
-  private func show(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
+  private func show(_ request: HTTPRequest, _ caller: Caller) async throws -> HTTPResponse {
     let members = try InferenceRequest.document(try await body(request)).object ?? [:]
     let name = try MemberCheck(members).ollamaName("model", "name")
     try await access.authorize(caller, .modelList, .model(ModelVariant.untagged(name)))

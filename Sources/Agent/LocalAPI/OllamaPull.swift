@@ -6,8 +6,7 @@ import Web
 /// Ollama's “pull”: asks the fleet for a model, and obeys. A sync brings what the signed metadata gives this box; a model
 /// that is not among it does not come.
 extension LocalAPI {
-  func pull(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
+  func pull(_ request: HTTPRequest, _ caller: Caller) async throws -> HTTPResponse {
     let check = MemberCheck(try InferenceRequest.document(try await body(request)).object ?? [:])
     try check.optional("stream", "true or false") { $0.bool != nil }
     let name = try check.ollamaName("model", "name")

@@ -6,23 +6,22 @@ import Web
 /// Making, copying and deleting variants, as Ollama's clients do it, and what they may not do: weights come signed from
 /// the fleet, or not at all.
 extension LocalAPI {
-  func addOllamaVariants(to router: inout Router) {
-    router.on("POST", "/api/create") { request, _ in try await create(request) }
-    router.on("POST", "/api/copy") { request, _ in try await copy(request) }
-    router.on("DELETE", "/api/delete") { request, _ in try await delete(request) }
-    router.on("POST", "/api/push") { request, _ in
-      _ = try await caller(request)
+  func addOllamaVariants(to router: inout GovernedRouter) {
+    let made = RouteNeed.decides(
+      .modelCreate, on: "the model that is made", besides: [.modelList: "on the model that it is made from too"])
+    router.on("POST", "/api/create", made) { try await create($0, $2) }
+    router.on("POST", "/api/copy", made) { try await copy($0, $2) }
+    router.on("DELETE", "/api/delete", .decides(.modelCreate, on: LocalAPI.bodysModel)) { try await delete($0, $2) }
+    router.on("POST", "/api/push", .knows(LocalAPI.refusesAlways)) { _, _, _ in
       throw APIFailure(
         status: 403, code: "publishers_alone",
         message: "a box pushes no models: publishing is the publisher's, who signs with keys that no box has",
         hint: "on the publisher's computer: skerry repo add, skerry repo publish")
     }
-    router.on("GET", "/api/blobs/{digest}") { request, _ in
-      _ = try await caller(request)
+    router.on("GET", "/api/blobs/{digest}", .knows(LocalAPI.refusesAlways)) { _, _, _ in
       throw LocalAPI.noUploads(status: 404)
     }
-    router.on("POST", "/api/blobs/{digest}") { request, _ in
-      _ = try await caller(request)
+    router.on("POST", "/api/blobs/{digest}", .knows(LocalAPI.refusesAlways)) { _, _, _ in
       throw LocalAPI.noUploads(status: 403)
     }
   }
@@ -35,8 +34,7 @@ extension LocalAPI {
 
   // MARK: create
 
-  private func create(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
+  private func create(_ request: HTTPRequest, _ caller: Caller) async throws -> HTTPResponse {
     let members = try InferenceRequest.document(try await body(request)).object ?? [:]
     let check = MemberCheck(members)
     try check.optional("stream", "true or false") { $0.bool != nil }
@@ -145,8 +143,7 @@ extension LocalAPI {
 
   // MARK: copy, delete
 
-  private func copy(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
+  private func copy(_ request: HTTPRequest, _ caller: Caller) async throws -> HTTPResponse {
     let check = MemberCheck(try InferenceRequest.document(try await body(request)).object ?? [:])
     let (from, to) = (try check.ollamaName("source"), try check.ollamaName("destination"))
     try await access.authorize(caller, .modelCreate, .model(ModelVariant.untagged(to)))
@@ -155,8 +152,7 @@ extension LocalAPI {
     return .empty(200)
   }
 
-  private func delete(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
+  private func delete(_ request: HTTPRequest, _ caller: Caller) async throws -> HTTPResponse {
     let check = MemberCheck(try InferenceRequest.document(try await body(request)).object ?? [:])
     let name = try check.ollamaName("model", "name")
     try await access.authorize(caller, .modelCreate, .model(ModelVariant.untagged(name)))

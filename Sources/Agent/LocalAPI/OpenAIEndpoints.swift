@@ -6,9 +6,8 @@ import Web
 
 /// OpenAI's REST API, as far as its clients need it.
 extension LocalAPI {
-  func addOpenAI(to router: inout Router) {
-    router.on("GET", "/v1/models") { request, _ in
-      let caller = try await caller(request)
+  func addOpenAI(to router: inout GovernedRouter) {
+    router.on("GET", "/v1/models", .decides(.modelList, on: LocalAPI.someModel)) { request, _, caller in
       let models = try await visibleModels(caller).filter { $0.manifest.kind == .model }
       let listed = models.map(ListedModel.init) + (await visibleVariants(caller)).map(ListedModel.init)
       guard LocalAPI.isAnthropic(request) else {
@@ -22,18 +21,15 @@ extension LocalAPI {
           "last_id": listed.last.map { .string($0.id) } ?? .null,
         ])
     }
-    router.on("GET", "/v1/models/{id}") { request, parameters in
-      let caller = try await caller(request)
+    router.on("GET", "/v1/models/{id}", .needs(.modelList, on: "id")) { request, parameters, caller in
       let name = parameters["id"]
-      try await access.authorize(caller, .modelList, .model(ModelVariant.untagged(name)))
       let variant = try await visibleVariant(caller, name).map(ListedModel.init)
       let model = if let variant { variant } else { ListedModel(try await find(name)) }
       return .json(200, LocalAPI.isAnthropic(request) ? model.anthropic : model.openAI)
     }
-    router.on("POST", "/v1/chat/completions") { request, _ in try await openAI(.chat, request) }
-    router.on("POST", "/v1/completions") { request, _ in try await openAI(.completion, request) }
-    router.on("POST", "/v1/embeddings") { request, _ in
-      let caller = try await caller(request)
+    router.on("POST", "/v1/chat/completions", .asksModel) { try await openAI(.chat, $0, $2) }
+    router.on("POST", "/v1/completions", .asksModel) { try await openAI(.completion, $0, $2) }
+    router.on("POST", "/v1/embeddings", .asksModel) { request, _, caller in
       let wanted = try InferenceRequest(openAI: .embedding, try await json(request))
       return .json(200, try await embed(wanted, caller, api: "openai.embeddings"))
     }
@@ -53,8 +49,9 @@ extension LocalAPI {
     return try await body(request)
   }
 
-  private func openAI(_ endpoint: InferenceRequest.Endpoint, _ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
+  private func openAI(
+    _ endpoint: InferenceRequest.Endpoint, _ request: HTTPRequest, _ caller: Caller
+  ) async throws -> HTTPResponse {
     let wanted = try InferenceRequest(openAI: endpoint, try await json(request))
     let answer = try await desk.ask(wanted, caller, api: endpoint == .chat ? "openai.chat" : "openai.completions")
     guard wanted.wantsStream else { return .json(200, try await answer.collect(endpoint).response) }

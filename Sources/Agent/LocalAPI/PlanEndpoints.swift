@@ -6,13 +6,13 @@ import Web
 
 /// What engines would be started with, and why: `skerry model plan`.
 extension LocalAPI {
-  func addPlans(to router: inout Router) {
-    router.on("GET", "/skerry/v1/plan") { request, _ in
-      let models = try await visibleModels(try await caller(request)).filter { $0.manifest.kind == .model }
+  func addPlans(to router: inout GovernedRouter) {
+    router.on("GET", "/skerry/v1/plan", .decides(.modelList, on: LocalAPI.someModel)) { _, _, caller in
+      let models = try await visibleModels(caller).filter { $0.manifest.kind == .model }
       return .json(200, try await plans(models))
     }
-    router.on("GET", "/skerry/v1/plan/{name}") { request, parameters in
-      let model = try await visibleModel(try await caller(request), parameters["name"])
+    router.on("GET", "/skerry/v1/plan/{name}", .needs(.modelList, on: "name")) { _, parameters, _ in
+      let model = try await find(parameters["name"])
       guard model.manifest.kind == .model else {
         throw APIFailure(
           status: 400, code: "adapter", message: "\(model.manifest.label) is a LoRA adapter: it is loaded with its base"

@@ -5,17 +5,15 @@ import Web
 
 /// OpenAI's responses: each is answered and forgotten.
 extension LocalAPI {
-  func addResponses(to router: inout Router) {
-    router.on("POST", "/v1/responses") { request, _ in try await respond(request) }
-    router.on("POST", "/v1/responses/input_tokens") { request, _ in
-      let caller = try await caller(request)
+  func addResponses(to router: inout GovernedRouter) {
+    router.on("POST", "/v1/responses", .asksModel) { try await respond($0, $2) }
+    router.on("POST", "/v1/responses/input_tokens", .asksModel) { request, _, caller in
       let wanted = try ResponsesRequest(try await json(request), endpoint: .count)
       let count = try await count(wanted.inference, caller, api: "openai.input_tokens")
       return .json(200, ["object": "response.input_tokens", "input_tokens": .integer(count)])
     }
     for method in ["GET", "DELETE"] {
-      router.on(method, "/v1/responses/{id}") { request, parameters in
-        _ = try await caller(request)
+      router.on(method, "/v1/responses/{id}", .knows("there are none: always 404")) { _, parameters, _ in
         throw APIFailure(
           status: 404, code: "response_not_found",
           message: "there is no response \"\(parameters["id"].prefix(100))\": this box keeps none",
@@ -24,8 +22,7 @@ extension LocalAPI {
     }
   }
 
-  private func respond(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
+  private func respond(_ request: HTTPRequest, _ caller: Caller) async throws -> HTTPResponse {
     let wanted = try ResponsesRequest(try await json(request))
     let answer = try await desk.ask(wanted.inference, caller, api: "openai.responses")
     let form = ResponsesAnswer(wanted.asked, model: wanted.inference.model, createdAt: Clock.unixTime())

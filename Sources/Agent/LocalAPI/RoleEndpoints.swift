@@ -5,33 +5,32 @@ import Web
 
 /// Roles, bindings, explanations and tokens.
 extension LocalAPI {
-  func addRoles(to router: inout Router) {
-    router.on("GET", "/skerry/v1/roles") { request, _ in
-      _ = try await caller(request, may: .roleRead)
+  func addRoles(to router: inout GovernedRouter) {
+    router.on("GET", "/skerry/v1/roles", .needs(.roleRead)) { request, _, _ in
       return .json(200, roles())
     }
-    router.on("POST", "/skerry/v1/roles/simulate") { request, _ in try await simulate(request) }
-    router.on("POST", "/skerry/v1/bindings") { request, _ in
-      let caller = try await caller(request)
+    // Tells who asked for what, so it wants what reading the log wants.
+    router.on("POST", "/skerry/v1/roles/simulate", .needs(.auditRead)) { request, _, _ in try await simulate(request) }
+    router.on("POST", "/skerry/v1/bindings", .decides(.roleManage, on: "the role that is given")) {
+      request, _, caller in
       let given = try await members(request, ["role", "subject"])
       let role = try required(given, "role") { field throws(JSONFieldError) in try field.string() }
       let subject = try required(given, "subject") { field throws(JSONFieldError) in try field.string() }
       let isNew = try await access.bind(role, to: subject, by: caller)
       return .json(isNew ? 201 : 200, ["role": .string(role), "subject": .string(subject), "created": .bool(isNew)])
     }
-    router.on("DELETE", "/skerry/v1/bindings") { request, _ in
-      let caller = try await caller(request)
+    router.on("DELETE", "/skerry/v1/bindings", .decides(.roleManage, on: "the role that is taken")) {
+      request, _, caller in
       guard let role = request.query("role"), let subject = request.query("subject") else {
         throw APIFailure.badRequest("the query must name role and subject")
       }
       try await access.unbind(role, from: subject, by: caller)
       return .json(200, ["role": .string(role), "subject": .string(subject), "removed": true])
     }
-    router.on("GET", "/skerry/v1/explain") { request, _ in try await explain(request) }
-    router.on("GET", "/skerry/v1/review/who-can") { request, _ in try await whoCan(request) }
-    router.on("GET", "/skerry/v1/review/what-may") { request, _ in try await whatMay(request) }
-    router.on("GET", "/skerry/v1/review/conflicts") { request, _ in
-      _ = try await caller(request, may: .roleRead)
+    router.on("GET", "/skerry/v1/explain", .needs(.roleRead)) { request, _, _ in try await explain(request) }
+    router.on("GET", "/skerry/v1/review/who-can", .needs(.roleRead)) { request, _, _ in try await whoCan(request) }
+    router.on("GET", "/skerry/v1/review/what-may", .needs(.roleRead)) { request, _, _ in try await whatMay(request) }
+    router.on("GET", "/skerry/v1/review/conflicts", .needs(.roleRead)) { request, _, _ in
       let conflicts = access.policy.conflicts.map { one -> JSONValue in
         [
           "roles": .array(one.roles.map(JSONValue.string)), "kind": .string(one.set.kind.rawValue),
@@ -40,13 +39,15 @@ extension LocalAPI {
       }
       return .json(200, ["conflicts": .array(conflicts)])
     }
-    router.on("GET", "/skerry/v1/tokens") { request, _ in
-      _ = try await caller(request, may: .tokenManage)
+    router.on("GET", "/skerry/v1/tokens", .needs(.tokenManage)) { request, _, _ in
       return .json(200, ["tokens": .array(access.tokens().map(token))])
     }
-    router.on("POST", "/skerry/v1/tokens") { request, _ in try await createToken(request) }
-    router.on("DELETE", "/skerry/v1/tokens/{name}") { request, parameters in
-      try await access.revokeToken(parameters["name"], by: try await caller(request))
+    router.on("POST", "/skerry/v1/tokens", .decides(.tokenManage, on: "the token that is made")) { request, _, caller in
+      try await createToken(request, caller)
+    }
+    router.on("DELETE", "/skerry/v1/tokens/{name}", .decides(.tokenManage, on: "the token that is named")) {
+      _, parameters, caller in
+      try await access.revokeToken(parameters["name"], by: caller)
       return .json(200, ["name": .string(parameters["name"]), "revoked": true])
     }
   }
@@ -100,9 +101,7 @@ extension LocalAPI {
     ]
   }
 
-  /// Tells who asked for what, so it wants what reading the log wants.
   private func simulate(_ request: HTTPRequest) async throws -> HTTPResponse {
-    _ = try await caller(request, may: .auditRead)
     let given = try await members(request, ["policy", "days"])
     let text = try required(given, "policy") { field throws(JSONFieldError) in try field.string() }
     let days =
@@ -129,7 +128,6 @@ extension LocalAPI {
   }
 
   private func explain(_ request: HTTPRequest) async throws -> HTTPResponse {
-    _ = try await caller(request, may: .roleRead)
     let who = AccessControl.account(try LocalAPI.subject(request))
     let (verb, resource) = try LocalAPI.asked(request)
     var context = access.context(who)
@@ -163,7 +161,6 @@ extension LocalAPI {
   }
 
   private func whoCan(_ request: HTTPRequest) async throws -> HTTPResponse {
-    _ = try await caller(request, may: .roleRead)
     let (verb, resource) = try LocalAPI.asked(request)
     let found = access.policy.whoCan(verb, resource).map { one -> JSONValue in
       [
@@ -175,7 +172,6 @@ extension LocalAPI {
   }
 
   private func whatMay(_ request: HTTPRequest) async throws -> HTTPResponse {
-    _ = try await caller(request, may: .roleRead)
     let who = AccessControl.account(try LocalAPI.subject(request))
     let policy = access.policy
     let (may, session) = (policy.whatMay(who), policy.session(of: who))
@@ -217,8 +213,7 @@ extension LocalAPI {
     ]
   }
 
-  private func createToken(_ request: HTTPRequest) async throws -> HTTPResponse {
-    let caller = try await caller(request)
+  private func createToken(_ request: HTTPRequest, _ caller: Caller) async throws -> HTTPResponse {
     let given = try await members(request, ["name", "roles", "scope", "expiresInSeconds"])
     let name = try required(given, "name") { field throws(JSONFieldError) in try field.string() }
     let roles = try words(given, "roles", "role names") ?? []

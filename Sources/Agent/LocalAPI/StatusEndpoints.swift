@@ -5,29 +5,25 @@ import Trust
 import Web
 
 extension LocalAPI {
-  func addStatus(to router: inout Router) {
-    // For whoever watches whether the agent answers at all: says nothing about the box and needs no role.
-    router.on("GET", "/skerry/v1/health") { _, _ in .json(200, ["ok": true]) }
-    router.on("GET", "/skerry/v1/status") { request, _ in
-      let caller = try await caller(request, may: .statusRead)
+  func addStatus(to router: inout GovernedRouter) {
+    router.open("GET", "/skerry/v1/health", "says that the agent answers, and nothing about the box") { _, _ in
+      .json(200, ["ok": true])
+    }
+    router.on("GET", "/skerry/v1/status", .needs(.statusRead)) { request, _, caller in
       return .json(200, try await status(for: caller))
     }
-    router.on("GET", "/skerry/v1/engines") { request, _ in
-      _ = try await caller(request, may: .statusRead)
+    router.on("GET", "/skerry/v1/engines", .needs(.statusRead)) { request, _, _ in
       return .json(200, ["engines": .array(await engines().map(LocalAPI.engine))])
     }
     for path in ["/metrics", "/skerry/v1/metrics"] {
-      router.on("GET", path) { request, _ in
-        _ = try await caller(request, may: .metricsRead)
+      router.on("GET", path, .needs(.metricsRead)) { _, _, _ in
         return .text(200, try await metrics(), type: MetricsText.contentType)
       }
     }
-    router.on("GET", "/skerry/v1/report") { request, _ in
-      _ = try await caller(request, may: .reportRead)
+    router.on("GET", "/skerry/v1/report", .needs(.reportRead)) { request, _, _ in
       return .json(200, try JSONValue(encoding: try await reporter.report()))
     }
-    router.on("GET", "/skerry/v1/report.html") { request, _ in
-      _ = try await caller(request, may: .reportRead)
+    router.on("GET", "/skerry/v1/report.html", .needs(.reportRead)) { request, _, _ in
       return .text(200, try await reporter.report().html(), type: "text/html; charset=utf-8")
     }
   }

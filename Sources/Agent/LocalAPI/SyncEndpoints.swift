@@ -3,9 +3,8 @@ import Trust
 import Web
 
 extension LocalAPI {
-  func addSync(to router: inout Router) {
-    router.on("POST", "/skerry/v1/enroll") { request, _ in
-      let caller = try await caller(request, may: .enroll)
+  func addSync(to router: inout GovernedRouter) {
+    router.on("POST", "/skerry/v1/enroll", .needs(.enroll)) { request, _, caller in
       let given = try await members(request, ["token"])
       let token = try required(given, "token") { field throws(JSONFieldError) in try field.string() }
       let enrolment = try await sync.enroll(token: token, actor: caller.label)
@@ -16,8 +15,7 @@ extension LocalAPI {
           "witness": .string(enrolment.witness),
         ])
     }
-    router.on("POST", "/skerry/v1/sync") { request, _ in
-      _ = try await caller(request, may: .syncRun)
+    router.on("POST", "/skerry/v1/sync", .needs(.syncRun)) { request, _, _ in
       return .streaming(200, headers: ["Content-Type": "application/x-ndjson"]) { writer in
         try await syncNow(writer, isUrgent: request.query("now") == "1")
       }

@@ -51,9 +51,8 @@ extension SiteService {
 }
 
 extension LocalAPI {
-  func addSite(to router: inout Router) {
-    router.on("GET", "/skerry/v1/site") { request, _ in
-      _ = try await caller(request, may: .statusRead)
+  func addSite(to router: inout GovernedRouter) {
+    router.on("GET", "/skerry/v1/site", .needs(.statusRead)) { request, _, _ in
       return .json(200, await site.status())
     }
   }

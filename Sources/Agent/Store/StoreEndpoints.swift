@@ -3,28 +3,23 @@ import Trust
 import Web
 
 extension LocalAPI {
-  func addStore(to router: inout Router) {
-    router.on("GET", "/skerry/v1/store") { request, _ in
-      _ = try await caller(request, may: .statusRead)
+  func addStore(to router: inout GovernedRouter) {
+    router.on("GET", "/skerry/v1/store", .needs(.statusRead)) { request, _, _ in
       return .json(200, try await store())
     }
-    router.on("POST", "/skerry/v1/store/gc") { request, _ in
-      _ = try await caller(request, may: .modelManage)
+    router.on("POST", "/skerry/v1/store/gc", .needs(.modelManage)) { request, _, _ in
       let members = try await members(request, ["dryRun"])
       let isDryRun =
         members["dryRun"] == nil
         ? false : try required(members, "dryRun") { field throws(JSONFieldError) in try field.bool() }
       return .json(200, LocalAPI.collection(try await registry.collect(isDryRun: isDryRun), isDryRun: isDryRun))
     }
-    router.on("POST", "/skerry/v1/store/scrub") { request, _ in
-      _ = try await caller(request, may: .modelManage)
+    router.on("POST", "/skerry/v1/store/scrub", .needs(.modelManage)) { request, _, _ in
       return .json(200, LocalAPI.scrub(try await scrubber.scrubNow()))
     }
     for (verb, isPinned) in [("pin", true), ("unpin", false)] {
-      router.on("POST", "/skerry/v1/models/{name}/\(verb)") { request, parameters in
-        let name = parameters["name"]
-        let caller = try await caller(request, may: .modelManage, .model(String(name.prefix { $0 != ":" })))
-        let model = try await registry.setPin(name, isPinned, by: caller.label)
+      router.on("POST", "/skerry/v1/models/{name}/\(verb)", .needs(.modelManage, on: "name")) { _, parameters, caller in
+        let model = try await registry.setPin(parameters["name"], isPinned, by: caller.label)
         return .json(
           200,
           [
