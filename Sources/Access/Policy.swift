@@ -11,8 +11,10 @@ public struct Policy: Sendable {
   public let bindings: [Binding]
   /// What a binding says instead of its role.
   public let bindingLimits: [Binding: Limits]
-  /// What is forbidden to everybody.
+  /// What is forbidden to everybody by the policy file.
   public let forbids: [Permission]
+  /// What the fleet's policy forbids to everybody.
+  public let fleetForbids: [Permission]
   /// Sorted by kind and name.
   public var separation: [SeparationSet] { compiled.separation.map(\.set) }
 
@@ -25,13 +27,14 @@ public struct Policy: Sendable {
   /// than a box should hold.
   public init(
     roles: [Role], bindings: [Binding], bindingLimits: [Binding: Limits] = [:], forbids: [Permission] = [],
-    separation: [SeparationSet] = []
+    fleetForbids: [Permission] = [], separation: [SeparationSet] = []
   ) throws(PolicyError) {
     let sorted = roles.sorted { $0.name < $1.name }
     self.bindings = Set(bindings).sorted()
     self.bindingLimits = bindingLimits
     self.forbids = forbids
-    compiled = try Compiled(sorted, forbids, separation, self.bindings)
+    self.fleetForbids = fleetForbids
+    compiled = try Compiled(sorted, forbids, fleetForbids, separation, self.bindings)
     limits = Policy.limits(sorted)
     shared = Dictionary(sorted.map { ($0.name, Allowance($0.sharedLimits)) }) { one, _ in one }
   }
@@ -39,7 +42,8 @@ public struct Policy: Sendable {
   /// The same roles with other bindings. Throws `PolicyError` for an unknown role, a bad subject, a broken separation.
   func with(bindings: [Binding]) throws(PolicyError) -> Policy {
     try Policy(
-      roles: roles, bindings: bindings, bindingLimits: bindingLimits, forbids: forbids, separation: separation)
+      roles: roles, bindings: bindings, bindingLimits: bindingLimits, forbids: forbids, fleetForbids: fleetForbids,
+      separation: separation)
   }
 
   /// The same roles with more bindings. Throws `PolicyError` for an unknown role, a bad subject, a broken separation.

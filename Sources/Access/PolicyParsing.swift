@@ -36,7 +36,12 @@ extension Policy {
   public init(parsing bytes: [UInt8]) throws(PolicyError) {
     let document: JSONValue
     do { document = try JSONValue(parsing: bytes, json5: true) } catch { throw .syntax(error.description) }
-    do { try self.init(PolicyDocument(JSONField(document))) } catch let error as PolicyError {
+    try self.init(JSONField(document))
+  }
+
+  /// The same of a member of another document.
+  init(_ field: JSONField) throws(PolicyError) {
+    do { try self.init(PolicyDocument(field)) } catch let error as PolicyError {
       throw error
     } catch let error as JSONFieldError {
       throw .field(error)

@@ -24,10 +24,12 @@ public struct Role: Sendable, Hashable {
   public let limits: Limits
   /// What all its callers may use together. Not inherited.
   public let sharedLimits: Limits
+  /// Whether the fleet's policy defines it, and not the box's own.
+  public let isCentral: Bool
 
   public init(
     name: String, summary: String, inherits: [String], permissions: [Permission], forbids: [Permission] = [],
-    limits: Limits = Limits(), sharedLimits: Limits = Limits()
+    limits: Limits = Limits(), sharedLimits: Limits = Limits(), isCentral: Bool = false
   ) {
     self.name = name
     self.summary = summary
@@ -36,6 +38,21 @@ public struct Role: Sendable, Hashable {
     self.forbids = forbids
     self.limits = limits
     self.sharedLimits = sharedLimits
+    self.isCentral = isCentral
+  }
+
+  /// The same, known as the fleet's.
+  var central: Role {
+    Role(
+      name: name, summary: summary, inherits: inherits, permissions: permissions, forbids: forbids, limits: limits,
+      sharedLimits: sharedLimits, isCentral: true)
+  }
+
+  /// The same with one more role that it inherits.
+  func inheriting(_ other: String) -> Role {
+    Role(
+      name: name, summary: summary, inherits: inherits + [other], permissions: permissions, forbids: forbids,
+      limits: limits, sharedLimits: sharedLimits, isCentral: isCentral)
   }
 
   /// The names that roles and tokens may have, for error messages.

@@ -87,6 +87,11 @@ struct RandomPolicy {
     }
   }
 
+  init(roles: [Role]) {
+    self.roles = roles
+    bindings = []
+  }
+
   /// The policy; nil where separation does not allow it.
   var policy: Policy? {
     try? Policy(roles: roles, bindings: bindings, forbids: forbids, separation: separation)
@@ -171,7 +176,7 @@ struct RandomPolicy {
   }
 
   /// The roles with all that they inherit.
-  private func below(_ names: Set<String>) -> Set<String> {
+  func below(_ names: Set<String>) -> Set<String> {
     var found = names
     for name in names { found.formUnion(below(Set(roles.filter { $0.name == name }.flatMap(\.inherits)))) }
     return found

@@ -145,6 +145,16 @@ import Trust
        bindings: [{role: "chat", subjects: ["local", "uid:7"]}]}
       """
     Self.feed("policy", [Array(text.utf8)]) { _ = try Policy(parsing: $0) }
+    let fleet = """
+      {version: 1, serial: 7, expires: "2027-01-31T00:00:00Z", staleRoles: ["chat"], ceiling: ["infer", "*"],
+       trial: {days: 7, mostChanged: 5}, policy: \(text)}
+      """
+    let local = try Policy(parsing: Array(text.utf8))
+    Self.feed("fleet policy", [Array(fleet.utf8)]) { input in
+      let read = try FleetPolicy(parsing: input)
+      #expect(read.reduced(with: local).policy.administrators.isEmpty)
+      _ = (read.errors(), read.combined(with: local))
+    }
   }
 
   @Test func compressedChunks() throws {

@@ -83,7 +83,8 @@ final class Compiled: Sendable {
   static func via(_ key: UInt64) -> Int { Int(key >> 32) }
 
   init(
-    _ sorted: [Role], _ forbids: [Permission], _ separation: [SeparationSet], _ bindings: [Binding]
+    _ sorted: [Role], _ forbids: [Permission], _ fleetForbids: [Permission], _ separation: [SeparationSet],
+    _ bindings: [Binding]
   ) throws(PolicyError) {
     guard sorted.count <= Compiled.mostRoles else {
       throw .field(
@@ -92,7 +93,7 @@ final class Compiled: Sendable {
     roles = sorted
     numbers = try Compiled.number(sorted)
     closures = try Compiled.close(sorted, numbers)
-    let found = try Compiled.list(sorted, forbids)
+    let found = try Compiled.list(sorted, forbids, fleetForbids)
     rules = found.map(\.rule)
     origins = found.map { Int32($0.role) }
     var own = [[Int32]](repeating: [], count: sorted.count)
@@ -170,8 +171,10 @@ final class Compiled: Sendable {
   }
 
   /// Every rule with the number of its role, in a fixed order.
-  private static func list(_ roles: [Role], _ forbids: [Permission]) throws(PolicyError) -> [(rule: Rule, role: Int)] {
-    let count = (roles.flatMap { $0.permissions + $0.forbids } + forbids)
+  private static func list(
+    _ roles: [Role], _ forbids: [Permission], _ fleetForbids: [Permission]
+  ) throws(PolicyError) -> [(rule: Rule, role: Int)] {
+    let count = (roles.flatMap { $0.permissions + $0.forbids } + forbids + fleetForbids)
       .reduce(0) { $0 + $1.verbs.count * $1.resources.count }
     guard count <= mostRules else {
       throw .field(
@@ -191,10 +194,13 @@ final class Compiled: Sendable {
       }
     }
     for (number, role) in roles.enumerated() {
-      add(role.permissions, .permit, number, "roles.\(role.name).allow")
-      add(role.forbids, .forbid, number, "roles.\(role.name).forbid")
+      // Where it stands in its document.
+      let path = "\(role.isCentral ? "policy." : "")roles.\(role.name)"
+      add(role.permissions, .permit, number, path + ".allow")
+      add(role.forbids, .forbid, number, path + ".forbid")
     }
     add(forbids, .forbid, -1, "forbid")
+    add(fleetForbids, .forbid, -1, "policy.forbid")
     let keyed = found.map { one in
       (one, "\(one.rule.verb.rawValue) \(one.rule.pattern) \(one.rule.clause) \(one.rule.effect)")
     }
