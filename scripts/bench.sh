@@ -15,7 +15,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 quietly "$log" "${build[@]}"
 bin=$("${build[@]}" --show-bin-path)
-export SKERRY_BIN=$bin/skerry SKERRYD_BIN=$bin/skerryd SKERRY_HUB_BIN=$bin/skerry-hub
+export SKERRY_BIN=$bin/skerry SKERRYD_BIN=$bin/skerryd SKERRY_HUB_BIN=$bin/skerry-hub SKERRY_BENCH=$bin/skerry-bench
 "$bin/skerry-bench"
 python3 scripts/bench_inference.py
 python3 scripts/bench_fairness.py

@@ -90,6 +90,7 @@ public final class Agent: Sendable {
       locate: { model, kind in try await registry.engineFiles(model, kind, planner.settings(for: model.name)) },
       audit: audit)
     runningEngines.set(inference)
+    await inference.setInstalled { Set(await registry.installed().map(\.manifest.sha256)) }
     await registry.setWarmUp { model, registry in
       await runningEngines.value?.warmUp(EngineModel(model)) {
         EngineFiles(model: try await registry.open(model))
@@ -190,8 +191,7 @@ public final class Agent: Sendable {
     await sync.start()
     tasks.withLock {
       $0 = [
-        Task { [weak self] in await self?.letGoOfOldModels() }, Task { await keeper.run() },
-        Task { await scrubber.run() },
+        Task { await keeper.run() }, Task { await scrubber.run() },
         Task { [log, clock] in await log.expire(configuration.audit, by: clock) }, Task { await schedule.run() },
       ]
     }
@@ -233,15 +233,6 @@ public final class Agent: Sendable {
     try await Intake(registry: registry, device: identity.id, clock: clock) { kind, actor, fields in
       try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
     }.settleTime()
-  }
-
-  /// Engines of models that were replaced or withdrawn don't stay for their idle time.
-  private func letGoOfOldModels() async {
-    while !Task.isCancelled {
-      try? await Task.sleep(for: .seconds(5))
-      guard await !inference.statuses().isEmpty else { continue }
-      await inference.keepOnly(Set(await registry.installed().map(\.manifest.sha256)))
-    }
   }
 
   // MARK: life

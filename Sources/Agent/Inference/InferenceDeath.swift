@@ -77,15 +77,23 @@ extension InferenceService {
   }
 
   /// Looks after the files of running engines twice a second: a writer waits for 45 seconds before the kernel lets it in
-  /// (`/proc/sys/fs/lease-break-time`), and by then the engine is gone.
+  /// (`/proc/sys/fs/lease-break-time`), and by then the engine is gone. Every five seconds those leave whose model was
+  /// replaced or withdrawn. With no engine nothing wakes up.
   func startWatch() {
     guard watch == nil else { return }
     watch = Task { [weak self] in
+      var turns = 0
       while !Task.isCancelled {
         try? await Task.sleep(for: .milliseconds(500))
         guard let self, await self.killTampered() else { return }
+        turns += 1
+        if turns % 10 == 0 { await self.letGoOfOldModels() }
       }
     }
+  }
+
+  func letGoOfOldModels() async {
+    if let installed { keepOnly(await installed()) }
   }
 
   /// Kills engines whose file somebody touched. False when no engine is left to look after.

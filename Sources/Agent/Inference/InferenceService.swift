@@ -76,6 +76,8 @@ actor InferenceService {
   /// How many requests the engine of a file answers at a time, by its last plan.
   private let knownSlots = Mutex<[Digest: Int]>([:])
   var isStopping = false
+  /// The files that are to be had now. Engines of others don't stay for their idle time.
+  var installed: (@Sendable () async -> Set<Digest>)?
   var housekeeping: Task<Void, Never>?
   var watch: Task<Void, Never>?
 
@@ -93,6 +95,8 @@ actor InferenceService {
     self.locate = locate
     self.audit = audit
   }
+
+  func setInstalled(_ installed: @escaping @Sendable () async -> Set<Digest>) { self.installed = installed }
 
   /// An engine that is ready for the model; starts one if there is none. Throws `InferenceError`, and whatever stands
   /// against the model's file.
@@ -248,7 +252,8 @@ extension InferenceService {
     } || leaving.values.contains { $0.key.sha256 == sha256 }
   }
 
-  func statuses() -> [EngineStatus] {
+  func statuses() async -> [EngineStatus] {
+    await letGoOfOldModels()
     let present = entries.compactMap { key, entry -> EngineStatus? in
       switch entry.phase {
       case .unloaded:
