@@ -1,0 +1,101 @@
+import Access
+import Storage
+import Testing
+import Trust
+
+@testable import Agent
+
+/// What no binding and no token may bring about, however they come together.
+@Suite struct GrantingTests {
+  let scratch: Scratch
+  let records = Records()
+  let root = Caller.local(uid: 0, name: "root", groups: [])
+
+  init() throws { scratch = try Scratch() }
+
+  private func make(_ policy: String) async throws -> AccessControl {
+    let file = scratch.path + "/roles.json5"
+    try DurableFile.replace(file, with: Array(policy.utf8))
+    let database = try Database(path: scratch.path + "/agent.sqlite", migrations: AgentDatabase.migrations)
+    return try await AccessControl(policyFile: file, database: database, audit: records.writer)
+  }
+
+  private func failure(_ body: () async throws -> Void) async -> AccessFailure? {
+    do { try await body() } catch let error as AccessFailure { return error } catch { return nil }
+    return nil
+  }
+
+  private static let policy = """
+    {version: 1,
+     roles: {
+       admin: {allow: [{verbs: ['*'], resources: ['*']}]},
+       auditor: {allow: [{verbs: ['audit.read'], resources: ['audit:*']}]},
+       keeper: {allow: [{verbs: ['token.manage'], resources: ['token:*']}]},
+       chief: {inherits: ['keeper'], allow: [{verbs: ['sync.run'], resources: ['box:*']}]},
+       guest: {forbid: [{verbs: ['role.manage'], resources: ['*']}]}},
+     separation: {static: {'keys-and-audit': {roles: ['keeper', 'auditor']}}},
+     bindings: [{role: 'admin', subjects: ['uid:0']}, {role: 'auditor', subjects: ['group:audit', 'user:ann']}]}
+    """
+
+  @Test func theLastAdministratorIsNotBoundToWhatTakesItAway() async throws {
+    let access = try await make(Self.policy)
+    // What a role forbids outweighs what another allows: bound to it, the only administrator is none any more.
+    for subject in ["uid:0", "local"] {
+      let refused = await failure { try await access.bind("guest", to: subject, by: root) }
+      #expect(refused == .lastAdministrator(role: "guest", subject: subject))
+    }
+    #expect(!access.policy.administrators.isEmpty)
+    #expect(!records.of("role").contains { $0.fields["action"] == "bind" })
+    // With another administrator it is their own affair.
+    try await access.bind("admin", to: "user:bob", by: root)
+    #expect(try await access.bind("guest", to: "uid:0", by: root))
+    #expect(access.policy.administrators.map(\.subject) == ["user:bob"])
+  }
+
+  @Test func aBindingDoesNotBringTogetherWhatIsSeparate() async throws {
+    let access = try await make(Self.policy)
+    // Directly, and through what a role inherits.
+    for role in ["keeper", "chief"] {
+      guard case .separated(let why) = await failure({ try await access.bind(role, to: "user:ann", by: root) }) else {
+        Issue.record("\(role) was given to an auditor")
+        continue
+      }
+      #expect(why.contains("keys-and-audit"))
+    }
+    #expect(try await access.bind("keeper", to: "user:bob", by: root))
+    guard case .separated = await failure({ try await access.bind("auditor", to: "user:bob", by: root) }) else {
+      Issue.record("an auditor keeps tokens")
+      return
+    }
+    #expect(records.of("role").filter { $0.fields["action"] == "bind" }.count == 1)
+  }
+
+  @Test func aTokenDoesNotBringTogetherWhatIsSeparate() async throws {
+    let access = try await make(Self.policy)
+    let refused = await failure {
+      _ = try await access.createToken("both", roles: ["auditor", "chief"], expiresInSeconds: nil, by: root)
+    }
+    guard case .separated = refused else {
+      Issue.record("\(String(describing: refused))")
+      return
+    }
+    #expect(access.tokens().isEmpty)
+    #expect(records.of("token").isEmpty)
+    _ = try await access.createToken("one", roles: ["auditor"], expiresInSeconds: nil, by: root)
+    guard case .separated = await failure({ try await access.bind("chief", to: "token:one", by: root) }) else {
+      Issue.record("a token was given both")
+      return
+    }
+  }
+
+  /// Two bindings that are each allowed, made at the same time, must not be both.
+  @Test func aRaceBringsNothingTogether() async throws {
+    let access = try await make(Self.policy)
+    for number in 0..<20 {
+      let subject = "user:u\(number)"
+      async let one = failure { try await access.bind("auditor", to: subject, by: root) }
+      async let other = failure { try await access.bind("keeper", to: subject, by: root) }
+      #expect(await [one, other].compactMap { $0 }.count == 1)
+    }
+  }
+}
