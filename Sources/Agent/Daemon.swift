@@ -41,6 +41,12 @@ public enum Daemon {
       let configuration = try source.load()
       _ = try AccessControl.readPolicy(configuration.policyDirectory + "/roles.json5")
       print(String(decoding: configuration.effective.encodedPretty(), as: UTF8.self))
+      for engine in EngineAdapters(configuration).missing(for: configuration) {
+        // Good configuration all the same: the engine may be installed later, and nothing else waits for it.
+        Log.shared.warning(
+          "an engine is not installed: its models can't answer",
+          ["engine": engine.name, "program": engine.program, "remedy": engine.remedy])
+      }
       return 0
     } catch {
       Log.shared.error("\(error)")

@@ -39,6 +39,17 @@ def test_check_prints_what_is_in_force(programs, tmp_path):
     assert done.returncode == 0 and "pump-house" in done.stdout
 
 
+def test_check_says_which_engine_is_missing_and_how_to_get_it(programs, tmp_path):
+    done = check(programs, tmp_path, """{engine: {path: "/nowhere/llama-server"}, models: {"big-*": {engine: "vllm"}}}""")
+    assert done.returncode == 0, done.stderr
+    missing = [line for line in done.stderr.splitlines() if "is not installed" in line]
+    assert len(missing) == 2, done.stderr
+    assert "/nowhere/llama-server" in missing[0] and "engine.path" in missing[0]
+    assert "vllm" in missing[1] and "pip install vllm" in missing[1]
+    done = check(programs, tmp_path, f"{{engine: {{path: '{programs.skerryd}'}}}}")
+    assert done.returncode == 0 and "not installed" not in done.stderr
+
+
 def test_the_shipped_configuration_is_good(programs):
     root = pathlib.Path(__file__).resolve().parents[2]
     done = call([programs.skerryd, "--check", "--config", root / "config" / "agent.json5"], check=False)

@@ -108,6 +108,13 @@ struct EngineAdapters: Sendable {
     }
   }
 
+  /// The engines that the configuration uses, by its own word or for a model's settings, and whose program is not there.
+  func missing(for configuration: AgentConfiguration) -> [any EngineAdapter] {
+    let wanted = Set(configuration.models.entries.values.compactMap(\.engine))
+      .union(configuration.engines.keys).union([LlamaServerAdapter.name])
+    return all.filter { wanted.contains($0.name) && access($0.program, X_OK) != 0 }
+  }
+
   /// The adapter for a model: the one that its settings name, else for a folder one that takes its form and is there.
   func adapter(_ name: String, form: String?) throws(InferenceError) -> any EngineAdapter {
     let named = try named(name)
