@@ -59,7 +59,7 @@ public final class Agent: Sendable {
     let audit: AuditWriter = { kind, actor, fields in
       try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
       counters.recorded(kind, fields)
-      if kind == "inference" { usage.kick() }
+      if kind == .inference { usage.kick() }
     }
     let access = try await AccessControl(
       policyFile: configuration.policyDirectory + "/roles.json5", database: database,
@@ -182,7 +182,7 @@ public final class Agent: Sendable {
     }
 
     // The first record shows that the disk takes records, before anybody is served.
-    try await audit("start", "system", ["version": .string(agentVersion), "sandbox": .string(sandbox.state)])
+    try await audit(.start, "system", ["version": .string(agentVersion), "sandbox": .string(sandbox.state)])
     await breakGlass.settle("the agent ended before it was closed")
     try await recallTime()
     await keeper.look()
@@ -258,7 +258,7 @@ public final class Agent: Sendable {
       if error is ConfigurationError {
         _ = try? await log.append(
           AuditEvent(
-            kind: "reload", actor: "system", fields: ["outcome": "refused", "reason": .string("\(error)")]))
+            kind: .reload, actor: "system", fields: ["outcome": "refused", "reason": .string("\(error)")]))
       }
       return nil
     }
@@ -277,7 +277,7 @@ public final class Agent: Sendable {
     }
     await access.repetitions.flush()
     await breakGlass.settle("the agent stops")
-    _ = try? await log.append(AuditEvent(kind: "stop", actor: "system"))
+    _ = try? await log.append(AuditEvent(kind: .stop, actor: "system"))
     await usage.close()
     log.close()
     database.close()

@@ -59,8 +59,8 @@ enum AuditBench {
             let asked = clock.now
             _ = try await log.append(
               AuditEvent(
-                kind: "decision", actor: "token:bench-\(writer)",
-                fields: ["verb": "infer", "resource": "model:smollm2-135m", "outcome": "allowed", "role": "chat"]))
+                kind: .decision, actor: "token:bench-\(writer)",
+                fields: ["verb": "infer", "resource": "model:smollm2-135m", "allowed": true, "role": "chat"]))
             waits.append((clock.now - asked).inSeconds)
           }
           return waits

@@ -40,7 +40,8 @@ private final class TinyDisk {
     let disk = try #require(TinyDisk())
     let key = SigningKey.generate()
     let log = try AuditLog(directory: disk.path + "/audit", key: key, origin: "skerry/x")
-    let event = AuditEvent(kind: "decision", actor: "a", fields: ["text": .string(String(repeating: "x", count: 700))])
+    let event = AuditEvent(
+      kind: .decision, actor: "a", fields: ["allowed": true, "reason": .string(String(repeating: "x", count: 700))])
     for round in 0..<3 {
       for _ in 0..<5 { try await log.append(event) }
       disk.fill()

@@ -51,8 +51,10 @@ extension AuditLog {
     for number in 0..<count {
       try await append(
         AuditEvent(
-          kind: "decision", actor: "uid:1000(ann)",
-          fields: ["verb": "infer", "resource": "model:tiny", "note": .string("Größe \(number)\n")]))
+          kind: .decision, actor: "uid:1000(ann)",
+          fields: [
+            "allowed": true, "verb": "infer", "resource": "model:tiny", "reason": .string("Größe \(number)\n"),
+          ]))
     }
   }
 
@@ -70,7 +72,8 @@ extension AuditLog {
     let indexes = try await withThrowingTaskGroup(of: UInt64.self) { group in
       for number in 0..<300 {
         group.addTask {
-          try await log.append(AuditEvent(kind: "decision", actor: "system", fields: ["x": .integer(Int64(number))]))
+          try await log.append(
+            AuditEvent(kind: .decision, actor: "system", fields: ["allowed": true, "count": .integer(Int64(number))]))
         }
       }
       return try await group.reduce(into: Set<UInt64>()) { $0.insert($1) }
@@ -88,13 +91,14 @@ extension AuditLog {
     let box = try Box()
     let log = try AuditLog(directory: box.directory + "/audit", key: box.device, origin: box.origin) { 1234 }
     let awkward: [String: JSONValue] = [
-      "n": 99, "kind": "forged", "whole": .double(5), "big": .double(1e300), "none": .double(.infinity),
-      "half": .double(0.5), "text": "\u{0}\u{1F}\u{7F}\u{2028}\"\\/é e\u{301}", "list": [.double(-0.0), [], [:]],
+      "event": "load", "model": "\u{0}\u{1F}\u{7F}\u{2028}\"\\/é e\u{301}", "version": "1", "problem": .null,
+      "sha256": .string(Digest(of: []).hex), "failures": .integer(-7), "adapters": ["\u{202E}a"],
     ]
-    try await log.append(AuditEvent(kind: "model", actor: "system\n", fields: awkward))
+    try await log.append(AuditEvent(kind: .model, actor: "system\n", fields: awkward))
     let entry = try #require(try log.entries(from: 0, limit: 10).first)
-    #expect(entry["n"] == 0 && entry["kind"] == "model" && entry["t"] == 1234 && entry["v"] == 1)
-    #expect(entry["whole"] == 5 && entry["none"] == .null && entry["half"] == .double(0.5))
+    #expect(entry["n"] == 0 && entry["kind"] == "model" && entry["t"] == 1234 && entry["v"] == 2)
+    #expect(entry["actor"] == "system<U+000A>" && entry["adapters"] == ["<U+202E>a"] && entry["problem"] == nil)
+    #expect(entry["model"] == "<U+0000><U+001F><U+007F><U+2028>\"\\/é e\u{301}")
     #expect(box.verify(try await log.exported()).isValid)
     #expect(try log.entries(from: 1, limit: 10).isEmpty)
   }

@@ -168,11 +168,16 @@ import Trust
           let rare = number % 701 == 0
           try await log.append(
             AuditEvent(
-              kind: number % 2 == 0 ? "decision" : "inference",
+              kind: number % 2 == 0 ? .decision : .inference,
               actor: rare ? "uid:\(number)(\"quoted, \\ name\")" : "token:app\(number % 5)",
               fields: number % 2 == 0
                 ? ["allowed": .bool(number % 3 != 0), "resource": .string("model:m\(number % 7):1.0")]
-                : ["model": .string("m\(number % 7)"), "outcome": "completed", "nested": ["actor": "token:app0"]]))
+                : [
+                  "model": .string("m\(number % 7)"), "outcome": "completed", "role": "\"actor\":\"token:app0\"",
+                  "api": "test", "version": "1", "sha256": .string(Digest(of: []).hex),
+                  "prompt": .string("hmac-sha256:" + Digest(of: []).hex), "promptTokens": 1, "cachedTokens": 0,
+                  "completionTokens": 1, "milliseconds": 1,
+                ]))
         }
       }
       try await group.waitForAll()

@@ -27,7 +27,9 @@ import Trust
       for number in 0..<count {
         group.addTask {
           try await log.append(
-            AuditEvent(kind: "decision", actor: "token:app", fields: ["verb": "infer", "x": .integer(Int64(number))]))
+            AuditEvent(
+              kind: .decision, actor: "token:app",
+              fields: ["allowed": true, "verb": "infer", "count": .integer(Int64(number))]))
         }
       }
       try await group.waitForAll()

@@ -14,12 +14,12 @@ import Trust
     let key = SigningKey.generate()
     let hub = SigningKey.generate()
     let audit = try AuditLog(directory: directory, key: key, origin: "skerry/abc")
-    for _ in 0..<5 { try await audit.append(AuditEvent(kind: "decision", actor: "system")) }
+    for _ in 0..<5 { try await audit.append(AuditEvent(kind: .decision, actor: "system", fields: ["allowed": true])) }
     var note = audit.signedHead()
     note.signatures.append(note.cosigned(name: "hub", key: hub, time: 1_700_000_000))
     let witness = NoteVerifier(name: "hub", key: hub.verifyingKey, algorithm: NoteVerifier.cosignatureV1)
     try audit.store(cosigned: note, by: witness)
-    try await audit.append(AuditEvent(kind: "sync", actor: "system"))
+    try await audit.append(AuditEvent(kind: .sync, actor: "system", fields: ["event": "done", "hub": "h"]))
 
     let text =
       #"{version: 1, roles: {chat: {summary: "talk", allow: [{verbs: ["infer"], resources: ["model:*"]}]}},"#

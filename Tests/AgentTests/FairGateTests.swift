@@ -232,12 +232,12 @@ final class Counter: Sendable {
 
   @Test func theSameAgainIsCounted() async throws {
     let repetitions = Repetitions(window: .milliseconds(80), audit: records.writer)
-    for _ in 0..<20 { try await repetitions.record("decision", "a", "x", ["verb": "status.read"]) }
-    try await repetitions.record("decision", "b", "x", [:])
+    for _ in 0..<20 { try await repetitions.record(.decision, "a", "x", ["allowed": true, "verb": "status.read"]) }
+    try await repetitions.record(.decision, "b", "x", ["allowed": true])
     #expect(records.of("decision").count == 2)
     for _ in 0..<200 where records.of("decision").count < 3 { try await Task.sleep(for: .milliseconds(10)) }
     #expect(records.of("decision").last?.fields["repeated"] == 19)
-    try await repetitions.record("decision", "a", "x", [:])
+    try await repetitions.record(.decision, "a", "x", ["allowed": true])
     #expect(records.of("decision").count == 4)
   }
 
@@ -249,10 +249,10 @@ final class Counter: Sendable {
       if fullness.add(0) > 0 { throw Full() }
       try await records.writer(kind, actor, fields)
     }
-    await #expect(throws: Full.self) { try await repetitions.record("decision", "a", "x", [:]) }
-    await #expect(throws: Full.self) { try await repetitions.record("decision", "a", "x", [:]) }
+    await #expect(throws: Full.self) { try await repetitions.record(.decision, "a", "x", ["allowed": true]) }
+    await #expect(throws: Full.self) { try await repetitions.record(.decision, "a", "x", ["allowed": true]) }
     _ = fullness.add(-1)
-    try await repetitions.record("decision", "a", "x", [:])
+    try await repetitions.record(.decision, "a", "x", ["allowed": true])
     #expect(records.of("decision").count == 1)
   }
 
@@ -260,7 +260,8 @@ final class Counter: Sendable {
     let repetitions = Repetitions(distinct: 8, audit: records.writer)
     for number in 0..<1000 {
       try await repetitions.record(
-        "decision", "a", "infer model:\(number)", ["verb": "infer", "resource": .string("model:\(number)")])
+        .decision, "a", "infer model:\(number)",
+        ["allowed": true, "verb": "infer", "resource": .string("model:\(number)")])
     }
     #expect(records.of("decision").count == 9)
     await repetitions.flush()

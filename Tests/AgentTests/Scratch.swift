@@ -1,5 +1,7 @@
+import Fleet
 import Glibc
 import Synchronization
+import Testing
 import Trust
 
 @testable import Agent
@@ -50,9 +52,11 @@ final class Records: Sendable {
 
   var writer: AuditWriter {
     { kind, actor, fields in
+      let mistakes = AuditSchema.settle(kind, fields).faults.filter(\.isMistake)
+      #expect(mistakes.isEmpty, "a record of kind \(kind) is not as its schema says")
       try self.state.withLock { state in
         if state.isBroken { throw Broken() }
-        state.entries.append(Entry(kind: kind, actor: actor, fields: fields))
+        state.entries.append(Entry(kind: kind.rawValue, actor: actor, fields: fields))
       }
     }
   }

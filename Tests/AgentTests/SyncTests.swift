@@ -239,7 +239,7 @@ private func eventually(_ seconds: Double = 5, _ condition: () async throws -> B
       }
       #expect(hub.state.withLock(\.paths) == ["/v1/sync", "/v1/sync", "/v1/sync"])
       // What is worth telling does bring the head up.
-      _ = try await box.log.append(AuditEvent(kind: "decision", actor: "uid:1"))
+      _ = try await box.log.append(AuditEvent(kind: .decision, actor: "uid:1", fields: ["allowed": true]))
       _ = try await box.service.syncNow()
       #expect(hub.state.withLock(\.paths).suffix(2) == ["/v1/sync", "/v1/audit/add-checkpoint"])
     }
@@ -356,7 +356,7 @@ private func eventually(_ seconds: Double = 5, _ condition: () async throws -> B
       _ = try await box.service.syncNow()
       let before = box.log.cosigned()?.size
       hub.set(.falseWitness)
-      _ = try await box.log.append(AuditEvent(kind: "decision", actor: "uid:1"))
+      _ = try await box.log.append(AuditEvent(kind: .decision, actor: "uid:1", fields: ["allowed": true]))
       guard case .garbage = await failure({ _ = try await box.service.syncNow() }) as? SyncError else {
         throw Unexpected("a false cosignature was kept")
       }

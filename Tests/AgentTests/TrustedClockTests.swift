@@ -127,13 +127,32 @@ private let day: Int64 = 86_400
     for _ in 0..<3 { await watch.look() }
     (watch, clock) = try await keeper()
     await watch.look()
-    #expect(records.of("clock").map { $0.fields["doubt"] } == ["behind"])
+    #expect(records.of("clock").compactMap { $0.fields["doubt"] } == ["behind"])
     hands.wall = now + 10 * 365 * day
     await watch.look()
     hands.wall = now
     for _ in 0..<3 { await watch.look() }
-    #expect(records.of("clock").map { $0.fields["event"] } == ["doubted", "doubted", "right"])
-    #expect(records.of("clock").map { $0.fields["doubt"] } == ["behind", "ahead", .null])
+    #expect(
+      records.of("clock").map { $0.fields["event"] } == ["step", "doubted", "step", "doubted", "step", "right"])
+    #expect(records.of("clock").compactMap { $0.fields["doubt"] } == ["behind", "ahead", .null])
+    // Each time that it was set is told of once, by how much, also when it is believed all the same; passing time is not.
+    let ahead = 10 * 365 * day
+    #expect(records.of("clock").compactMap { $0.fields["seconds"]?.integer } == [-now, now + ahead, -ahead])
+    hands.pass(500)
+    hands.wall += 500
+    await watch.look()
+    #expect(records.of("clock").count == 6)
+    records.fail(true)
+    hands.wall += 3
+    await watch.look()
+    records.fail(false)
+    (watch, clock) = try await keeper()
+    for _ in 0..<2 { await watch.look() }
+    #expect(records.of("clock").dropFirst(6).map { $0.fields["seconds"] } == [3])
+    // The machine was off meanwhile.
+    hands.reboot(after: 33)
+    for _ in 0..<2 { await watch.look() }
+    #expect(records.of("clock").count == 7)
   }
 }
 

@@ -32,6 +32,8 @@ import Trust
   let scratch: Scratch
   let time: Int64 = 1_800_000_000
 
+  private let sha256 = Digest(of: [1]).hex
+
   init() throws { scratch = try Scratch() }
 
   private func open() async throws -> (ledger: UsageLedger, log: AuditLog, database: Database) {
@@ -47,9 +49,10 @@ import Trust
   private func append(_ log: AuditLog, _ caller: String, tokens: Int64, outcome: String = "completed") async throws {
     try await log.append(
       AuditEvent(
-        kind: "inference", actor: caller,
+        kind: .inference, actor: caller,
         fields: [
-          "role": "chat", "model": "m", "sha256": "ab", "outcome": .string(outcome), "promptTokens": .integer(tokens),
+          "role": "chat", "api": "test", "model": "m", "version": "1", "sha256": .string(sha256),
+          "prompt": .string("hmac-sha256:" + sha256), "outcome": .string(outcome), "promptTokens": .integer(tokens),
           "cachedTokens": 1, "completionTokens": 2, "milliseconds": 10,
         ]))
   }
@@ -66,10 +69,11 @@ import Trust
     let (ledger, log, database) = try await open()
     for number in 0..<1200 { try await append(log, "token:\(number % 3)", tokens: Int64(number)) }
     try await append(log, "token:0", tokens: 5, outcome: "failed")
-    try await log.append(AuditEvent(kind: "decision", actor: "token:0", fields: ["promptTokens": 99]))
+    try await log.append(AuditEvent(kind: .decision, actor: "token:0", fields: ["allowed": true, "count": 99]))
     #expect(try await total(ledger) == [" 1200 1 719405 1201 2402"])
     #expect(try await total(ledger, [.caller], caller: "token:1") == ["token:1 400 0 239800 400 800"])
-    #expect(try await total(ledger, [.day, .role, .model, .sha256]) == ["20833/chat/m/ab 1200 1 719405 1201 2402"])
+    #expect(
+      try await total(ledger, [.day, .role, .model, .sha256]) == ["20833/chat/m/\(sha256) 1200 1 719405 1201 2402"])
     database.close()
     log.close()
   }

@@ -9,6 +9,7 @@ import http.server
 import json
 import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -18,7 +19,7 @@ import urllib.request
 
 import jsonschema
 import pytest
-from box import MODEL, call, free_port
+from box import MODEL, call, flip_bit, free_port, wait_for
 from conftest import serving
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -375,3 +376,58 @@ def test_the_hub_is_a_witness_to_any_client(box):
     assert add(f"old 0\n\n{flipped}")[0] in (400, 403)
     assert add("old 0\n\n" + head.replace("skerry/audit/", "skerry/other/"))[0] == 404
     assert add("nonsense")[0] == 400
+
+
+def test_every_record_is_valid_by_the_published_schema(mock_programs, tmp_path):
+    """A box that is used in every way, and its whole log held to `skerry audit schema` by other people's code."""
+    schema = json.loads(call([mock_programs.skerry, "audit", "schema"]).stdout)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    kinds = {name: jsonschema.Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": schema["$defs"]})
+             for name in schema["$defs"]}
+    with serving(mock_programs, tmp_path, settings={"engine": {"sandbox": "off"}}) as box:
+        ask = {"model": MODEL, "messages": [{"role": "user", "content": "hello\n{\"kind\":\"stop\"}"}]}
+        assert box.request("POST", "/v1/chat/completions", token=box.app, body=ask)[0] == 200
+        evil = {**ask, "model": "\u2028\u202e\"x\\<y>"}
+        assert box.request("POST", "/v1/chat/completions", token=box.app, body=evil)[0] in (400, 403, 404)
+        assert box.request("GET", "/skerry/v1/status", token="skt_nobody")[0] == 401
+        box.skerry("role", "bind", "chat", "uid:4000000001")
+        box.skerry("token", "revoke", "app")
+        assert box.skerry("break-glass", "open", "--reason", "a long night", check=False,
+                          input="AAAAA-AAAAA-AAAAA-AAAAA-AAAAA-AAAAA\n").returncode != 0
+        box.hub.daemon.stop()
+        assert box.skerry("sync", check=False).returncode != 0
+        settings = box.config.read_text()
+        box.config.write_text("{nonsense: 1}")
+        box.daemon.process.send_signal(signal.SIGHUP)
+        wait_for("the refusal is on record", lambda: b'"kind":"reload"' in (box.state / "audit/log.jsonl").read_bytes(), 10)
+        box.config.write_text(settings)
+        box.daemon.stop()
+        # The weights rot, and somebody sets the clock while the agent is off.
+        blob = box.blob()
+        blob.chmod(0o600)
+        flip_bit(blob, 4096)
+        clock = json.loads((box.state / "time.json").read_text())
+        (box.state / "time.json").write_text(json.dumps({**clock, "lead": clock["lead"] - 3600}))
+        box.start()
+        token = box.token("other", "chat")
+        box.request("POST", "/v1/chat/completions", token=token, body=ask)
+        file = tmp_path / "all.jsonl"
+        box.skerry("audit", "export", "-o", file)
+    seen = set()
+    lines = file.read_bytes().split(b"\n")[1:-1]
+    assert len(lines) == len(file.read_text().splitlines()) - 1, "Python sees more lines than there are"
+    for line in lines:
+        record = json.loads(line)["record"]
+        kinds[record["kind"]].validate(record)
+        assert "cut" not in record, record
+        seen.add(record["kind"])
+    step = [r for r in (json.loads(line)["record"] for line in lines) if r["kind"] == "clock" and r["event"] == "step"]
+    assert [round(r["seconds"] / 60) for r in step] == [60]
+    print(sorted(seen), "not", sorted(set(kinds) - seen))
+    assert {"start", "stop", "reload", "decision", "inference", "role", "token", "enroll", "sync", "model", "clock",
+            "break-glass", "store"} <= seen
+    # What is not as it must be is not valid.
+    good = json.loads(lines[0])["record"]
+    for bad in [{**good, "v": 1}, {**good, "kind": "other"}, {**good, "extra": 1}, {**good, "actor": "a\u2028b"},
+                {**good, "actor": "x" * 513}, {k: v for k, v in good.items() if k != "actor"}]:
+        assert not jsonschema.Draft202012Validator(schema).is_valid(bad), bad

@@ -1,4 +1,5 @@
 public import Access
+public import Fleet
 import Host
 public import Storage
 import Synchronization
@@ -6,7 +7,7 @@ public import Trust
 
 /// Writes one audit record and returns when it is durable.
 public typealias AuditWriter =
-  @Sendable (_ kind: String, _ actor: String, _ fields: [String: JSONValue]) async throws -> Void
+  @Sendable (_ kind: AuditKind, _ actor: String, _ fields: [String: JSONValue]) async throws -> Void
 
 /// A decision that allows, while its record is written.
 struct PendingDecision: Sendable {
@@ -16,7 +17,7 @@ struct PendingDecision: Sendable {
   fileprivate init() { writing = nil }
 
   fileprivate init(_ audit: @escaping AuditWriter, _ actor: String, _ fields: [String: JSONValue]) {
-    writing = Task { try await audit("decision", actor, fields) }
+    writing = Task { try await audit(.decision, actor, fields) }
   }
 
   /// Returns when the decision is on record. Throws `AccessFailure.auditUnavailable`: then nothing may follow from it.
@@ -175,7 +176,7 @@ public final class AccessControl: Sendable {
           description: "\(policyFile): no binding would let anybody give roles any more; bind a role with role.manage "
             + "on role:* to somebody")
       }
-      try await record("role", "agent", ["action": "reload", "outcome": "ok", "file": .string(policyFile)])
+      try await record(.role, "agent", ["action": "reload", "outcome": "ok", "file": .string(policyFile)])
       try state.withLock { state in
         state.policy = try AccessControl.merge(file, state.stored)
         state.file = file
@@ -183,19 +184,19 @@ public final class AccessControl: Sendable {
       }
     } catch let error as ConfigurationError {
       try? await record(
-        "role", "agent", ["action": "reload", "outcome": "refused", "reason": .string(error.description)])
+        .role, "agent", ["action": "reload", "outcome": "refused", "reason": .string(error.description)])
       throw error
     }
   }
 
-  func record(_ kind: String, _ actor: String, _ fields: [String: JSONValue]) async throws(AccessFailure) {
+  func record(_ kind: AuditKind, _ actor: String, _ fields: [String: JSONValue]) async throws(AccessFailure) {
     do { try await audit(kind, actor, fields) } catch { throw .auditUnavailable("\(error)") }
   }
 
   private func recordQuietly(
     _ actor: String, _ what: String, _ fields: [String: JSONValue]
   ) async throws(AccessFailure) {
-    do { try await repetitions.record("decision", actor, what, fields) } catch { throw .auditUnavailable("\(error)") }
+    do { try await repetitions.record(.decision, actor, what, fields) } catch { throw .auditUnavailable("\(error)") }
   }
 
   static func readPolicy(_ path: String) throws -> Policy {

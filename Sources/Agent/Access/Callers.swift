@@ -46,7 +46,7 @@ extension AccessControl {
     } catch {
       if let count = state.withLock({ $0.strangers.note(at: Clock.monotonic()) }) {
         try await record(
-          "decision", "unknown",
+          .decision, "unknown",
           ["allowed": false, "reason": .string(error.description), "count": .integer(Int64(count))])
       }
       throw error

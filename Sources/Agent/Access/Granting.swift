@@ -1,4 +1,5 @@
 public import Access
+import Fleet
 import Host
 import Storage
 import Trust
@@ -81,8 +82,8 @@ extension AccessControl {
       "scope": scope.map { .array($0.words.map(JSONValue.string)) } ?? .null,
       "expires": record.expires.map(JSONValue.integer) ?? .null,
     ]
-    try await self.record("token", caller.label, fields)
-    try await effect("token", caller, fields) {
+    try await self.record(.token, caller.label, fields)
+    try await effect(.token, caller, fields) {
       try await self.database.write { connection in
         try AccessTable.insert(record, connection)
         for binding in bindings { try AccessTable.insert(binding, connection) }
@@ -114,8 +115,8 @@ extension AccessControl {
     }
     // With the token goes what is forbidden to its holder; nobody gains by that, since the token is gone.
     let fields: [String: JSONValue] = ["action": "revoke", "token": .string(name)]
-    try await record("token", caller.label, fields)
-    try await effect("token", caller, fields) {
+    try await record(.token, caller.label, fields)
+    try await effect(.token, caller, fields) {
       try await self.database.write { try AccessTable.deleteToken(name, $0) }
     }
     state.withLock { state in
@@ -148,7 +149,7 @@ extension AccessControl {
     let reason = "\(caller.label) may not \(action) the role \(role): \(why)"
     let remedy = "skerry role bind \(role) \(caller.identity), by somebody who holds it"
     try await record(
-      "decision", caller.label,
+      .decision, caller.label,
       ["verb": "role.manage", "resource": .string("role:\(role)"), "allowed": false, "reason": .string(reason)])
     return .denied(reason: reason, remedy: action == "unbind" ? "somebody to whom it is not forbidden" : remedy)
   }
@@ -191,13 +192,13 @@ extension AccessControl {
     let fields: [String: JSONValue] = [
       "action": .string(action), "role": .string(binding.role), "subject": .string(binding.subject),
     ]
-    try await record("role", caller.label, fields)
-    try await effect("role", caller, fields) { try await self.database.write(write) }
+    try await record(.role, caller.label, fields)
+    try await effect(.role, caller, fields) { try await self.database.write(write) }
   }
 
   /// Does what is on record. If it can't be done, the log says that too, if it can.
   private func effect(
-    _ kind: String, _ caller: Caller, _ fields: [String: JSONValue], _ body: () async throws -> Void
+    _ kind: AuditKind, _ caller: Caller, _ fields: [String: JSONValue], _ body: () async throws -> Void
   ) async throws {
     do { try await body() } catch {
       let failed = fields.merging(["outcome": "failed", "reason": .string("\(error)")]) { _, new in new }

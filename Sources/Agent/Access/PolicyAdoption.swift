@@ -26,7 +26,7 @@ extension AccessControl {
           description: "the policy file in \(source): no binding would let anybody give roles any more")
       }
       try await record(
-        "role", "agent",
+        .role, "agent",
         [
           "action": "adopt", "outcome": "ok", "file": .string(policyFile), "source": .string(source),
           "sha256": .string(Digest(of: bytes).hex),
@@ -41,7 +41,7 @@ extension AccessControl {
       return true
     } catch let error as ConfigurationError {
       try? await record(
-        "role", "agent",
+        .role, "agent",
         [
           "action": "adopt", "outcome": "refused", "source": .string(source),
           "reason": .string(error.description.brief),

@@ -1,3 +1,4 @@
+import Fleet
 import Host
 import Synchronization
 import Trust
@@ -13,7 +14,7 @@ final class Repetitions: Sendable {
   }
 
   private struct Key: Hashable {
-    let kind: String
+    let kind: AuditKind
     let actor: String
     /// Nil: whatever goes beyond what is told apart.
     let what: String?
@@ -33,7 +34,7 @@ final class Repetitions: Sendable {
 
   /// Returns when it is on record or counted. `what` says what is the same; all that is told of it is in `fields`. Throws
   /// what the audit log throws; then it was not counted, either.
-  func record(_ kind: String, _ actor: String, _ what: String, _ fields: [String: JSONValue]) async throws {
+  func record(_ kind: AuditKind, _ actor: String, _ what: String, _ fields: [String: JSONValue]) async throws {
     let now = Clock.monotonic()
     let (key, isFirst, isSecond) = series.withLock { series -> (Key, Bool, Bool) in
       var key = Key(kind: kind, actor: actor, what: what)
@@ -66,7 +67,7 @@ final class Repetitions: Sendable {
   }
 
   private static func others(_ fields: [String: JSONValue]) -> [String: JSONValue] {
-    var made = fields.filter { ["verb", "allowed", "limit", "scope"].contains($0.key) }
+    var made = fields.filter { ["event", "verb", "allowed", "limit", "scope"].contains($0.key) }
     made["others"] = true
     return made
   }

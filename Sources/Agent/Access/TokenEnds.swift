@@ -32,7 +32,7 @@ extension AccessControl {
     }
     for token in early {
       try await record(
-        "token", "system",
+        .token, "system",
         ["action": "revive", "token": .string(token.name), "reason": "the clock was ahead when it expired"])
       try await database.write { try AccessTable.setEnded(token.digest, nil, $0) }
       state.withLock { $0.tokens[token.digest]?.ended = nil }

@@ -1,42 +1,43 @@
+import Fleet
 import Host
 import Storage
 import Trust
 
-/// Something that happened on the box, as it goes into the audit log.
+/// Something that happened on the box, as it goes into the audit log: `AuditSchema` says what each kind may tell.
 public struct AuditEvent: Sendable, Hashable {
-  /// "decision", "inference", "role", "token", "model", "sync", "start", "stop", "enroll", "attack", …
-  public var kind: String
+  public var kind: AuditKind
   /// Who did it: "uid:1000(alice)", "token:app1", "system".
   public var actor: String
-  /// What else there is to say. The names `v`, `n`, `t`, `kind` and `actor` are the record's own. Never a prompt or
-  /// an answer; at most their `PromptDigester` digests.
+  /// What else there is to say, by the kind's members. Never a prompt or an answer; at most their `PromptDigester` digests.
   public var fields: [String: JSONValue]
 
-  public init(kind: String, actor: String, fields: [String: JSONValue] = [:]) {
+  public init(kind: AuditKind, actor: String, fields: [String: JSONValue] = [:]) {
     self.kind = kind
     self.actor = actor
     self.fields = fields
   }
 
-  /// The record's canonical bytes but for its index: what is hashed, stored and exported.
+  /// The record's canonical bytes but for its index: what is hashed, stored and exported. A member that the schema does not
+  /// have is a mistake of the caller's, which ends a debug build; otherwise the record says that it was left out.
   func draft(milliseconds: Int64) -> AuditDraft {
-    var members = fields.mapValues(Self.settled)
-    members["v"] = .integer(AuditEvent.version)
-    members["n"] = nil
+    var (members, faults) = AuditSchema.settle(kind, fields)
+    let mistakes = faults.filter(\.isMistake)
+    if !mistakes.isEmpty {
+      assertionFailure("a record of kind \(kind.rawValue) is not as its schema says: \(mistakes)")
+      Log.shared.error("an audit record was not as its schema says", ["kind": kind.rawValue, "members": "\(mistakes)"])
+    }
+    members["v"] = .integer(AuditSchema.version)
     members["t"] = .integer(milliseconds)
-    members["kind"] = .string(kind)
-    members["actor"] = .string(actor)
+    members["kind"] = .string(kind.rawValue)
+    members["actor"] = .string(AuditSchema.actor(actor))
     return AuditDraft(members)
   }
-
-  /// The version of the records' schema.
-  static let version: Int64 = 1
 
   /// What only says no, and what tells of the log's own trouble. It may take the room that is kept for it.
   var urgency: RecordLog.Urgency {
     switch kind {
-    case "decision": fields["allowed"] == false ? .urgent : .ordinary
-    case "limit", "attack", "audit", "stop": .urgent
+    case .decision: fields["allowed"] == false ? .urgent : .ordinary
+    case .limit, .attack, .audit, .stop: .urgent
     default: .ordinary
     }
   }
@@ -48,16 +49,6 @@ public struct AuditEvent: Sendable, Hashable {
       value["kind"] == "audit", value["event"] == "pruned"
     else { return nil }
     return value["until"]?.integer.flatMap { UInt64(exactly: $0) }
-  }
-
-  /// Numbers in the form that reading gives back: whole ones are integers, and there is no infinity.
-  private static func settled(_ value: JSONValue) -> JSONValue {
-    switch value {
-    case .double(let number): Int64(exactly: number).map { .integer($0) } ?? (number.isFinite ? value : .null)
-    case .array(let elements): .array(elements.map(settled))
-    case .object(let members): .object(members.mapValues(settled))
-    default: value
-    }
   }
 }
 

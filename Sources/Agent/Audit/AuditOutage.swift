@@ -1,3 +1,4 @@
+import Fleet
 import Host
 import Storage
 import Synchronization
@@ -98,7 +99,7 @@ final class AuditOutage: Sendable {
       fields["lateFrom"] = .integer(Int64(clamping: late.lowerBound))
       fields["lateUntil"] = .integer(Int64(clamping: late.upperBound))
     }
-    return (AuditEvent(kind: "audit", actor: "system", fields: fields), state.refused)
+    return (AuditEvent(kind: .audit, actor: "system", fields: fields), state.refused)
   }
 
   /// What kind of trouble it is; nil when the log itself is well.

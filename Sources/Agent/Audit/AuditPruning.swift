@@ -16,7 +16,7 @@ extension AuditLog {
     guard index.isMultiple(of: Merkle.tileWidth), index <= prunable else { throw MerkleError.outOfRange }
     guard index > first else { return }
     let fields = why.merging(["event": "pruned", "until": .integer(Int64(clamping: index))]) { _, ours in ours }
-    try await append(AuditEvent(kind: "audit", actor: "system", fields: fields))
+    try await append(AuditEvent(kind: .audit, actor: "system", fields: fields))
     let (log, tree) = (log, tree)
     try await offPool {
       _ = self.signedHead()

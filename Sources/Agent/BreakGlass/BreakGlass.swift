@@ -86,7 +86,7 @@ public final class BreakGlass: Sendable {
     } catch let failure as BreakGlassFailure {
       // Guessing is on record, and can't fill the log.
       try await access.repetitions.record(
-        "break-glass", caller.label, "refused \(failure)",
+        .breakGlass, caller.label, "refused \(failure)",
         ["event": "refused", "reason": .string(failure.description)])
       throw failure
     }
@@ -106,7 +106,7 @@ public final class BreakGlass: Sendable {
       return outcome
     }
     try await access.record(
-      "break-glass", caller.label,
+      .breakGlass, caller.label,
       ["event": "first", "id": .string(grant.id), "role": .string(grant.role), "why": .string(person.reason)])
     waiting.withLock { $0[grant.id] = person }
     return .waiting(grant, seconds: BreakGlass.patience)
@@ -119,7 +119,7 @@ public final class BreakGlass: Sendable {
     let names = persons.map(\.label)
     let reason = persons.map(\.reason).joined(separator: " / ")
     try await access.record(
-      "break-glass", caller.label,
+      .breakGlass, caller.label,
       [
         "event": "opened", "id": .string(grant.id), "role": .string(grant.role), "seconds": .integer(seconds),
         "persons": .array(names.map(JSONValue.string)), "why": .string(reason), "issuedBy": .string(grant.issuedBy),
@@ -133,7 +133,7 @@ public final class BreakGlass: Sendable {
       }
     } catch {
       try? await access.record(
-        "break-glass", caller.label,
+        .breakGlass, caller.label,
         ["event": "failed", "id": .string(grant.id), "reason": .string("\(error)".brief)])
       throw error
     }
@@ -189,7 +189,7 @@ public final class BreakGlass: Sendable {
     let time = now()
     do {
       guard let closed = try await uses()[id], closed == nil else { return }
-      try await access.record("break-glass", "system", ["event": "closed", "id": .string(id), "why": .string(why)])
+      try await access.record(.breakGlass, "system", ["event": "closed", "id": .string(id), "why": .string(why)])
       try await database.write { connection in
         try BreakGlassTable.close(id, at: time, connection)
         try SyncTables.insert(

@@ -57,7 +57,7 @@ extension BundleService {
       hub: pending.hub, pin: pending.pin, root: pending.root, deviceID: identity.id, witness: answer.witness,
       sealTo: answer.sealTo, enrolledAt: sync.surroundings.clock.now())
     try await audit(
-      "enroll", actor,
+      .enroll, actor,
       [
         "event": "enrolled", "hub": .string(pending.hub), "root": .string(pending.root.hex),
         "witness": .string(answer.witness), "way": "bundle",
@@ -79,7 +79,7 @@ extension BundleService {
       secret: token.secret, key: identity.key.verifyingKey, name: sync.configuration.name,
       agentVersion: sync.configuration.agentVersion)
     try await audit(
-      "enroll", actor,
+      .enroll, actor,
       ["event": "requested", "hub": .string(hub), "root": .string(token.root.hex), "way": "bundle"])
     try PendingEnrollment(hub: hub, pin: token.pin, root: token.root, proof: request.proof).save(in: stateDirectory)
     let content = try SmallBundle.content([

@@ -43,7 +43,7 @@ extension BundleService {
     guard let enrolment = await sync.currentEnrolment() else { throw BundleFailure.notEnrolled }
     guard let key = enrolment.sealTo.flatMap({ SealingKey(hex: $0) }) else { throw BundleFailure.noHubKey }
     try await sync.queueReport()
-    try await audit("bundle", actor, ["event": "exported", "hub": .string(enrolment.hub)])
+    try await audit(.bundle, actor, ["event": "exported", "hub": .string(enrolment.hub)])
 
     let state = try JSONValue(encoding: try await sync.request()).encoded()
     let note = log.signedHead()

@@ -114,7 +114,7 @@ public actor BundleService {
     case is BundleFailure, is StorageError: break
     default: return
     }
-    try await audit("bundle", actor, ["event": "refused", "reason": .string("\(error)".brief)])
+    try await audit(.bundle, actor, ["event": "refused", "reason": .string("\(error)".brief)])
   }
 
   /// Lets go of a bundle that was received, applied or not.
@@ -128,7 +128,7 @@ public actor BundleService {
   func apply(_ staged: Staged, actor: String, progress: @escaping ProgressHandler) async throws -> BundleOutcome {
     defer { discard(staged) }
     let serial = staged.signed.manifest.serial
-    try await audit("bundle", actor, ["event": "received", "serial": .integer(serial)])
+    try await audit(.bundle, actor, ["event": "received", "serial": .integer(serial)])
     do {
       var outcome = BundleOutcome(serial: serial)
       try await answer(staged, actor: actor, &outcome)
@@ -143,7 +143,7 @@ public actor BundleService {
       return outcome
     } catch {
       try await audit(
-        "bundle", actor,
+        .bundle, actor,
         ["event": "failed", "serial": .integer(serial), "reason": .string("\(error)".brief)])
       throw error
     }
@@ -184,10 +184,10 @@ public actor BundleService {
       "metadataVersion": .integer(outcome.metadataVersion), "acknowledged": .integer(Int64(outcome.acknowledged)),
     ]
     fields["policies"] = outcome.policies.map { .string($0) }
-    try await audit("bundle", actor, fields)
+    try await audit(.bundle, actor, fields)
   }
 
-  func audit(_ kind: String, _ actor: String, _ fields: [String: JSONValue]) async throws {
+  func audit(_ kind: AuditKind, _ actor: String, _ fields: [String: JSONValue]) async throws {
     _ = try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
   }
 

@@ -87,7 +87,7 @@ extension FairGate {
       "limit": .string(limit), "scope": .string(scope.description), "rule": .string(rule),
       "allowed": .integer(Int64(clamping: allowed)),
     ]
-    do { try await denials.record("limit", caller, "\(limit) \(scope)", fields) } catch {
+    do { try await denials.record(.limit, caller, "\(limit) \(scope)", fields) } catch {
       throw AccessFailure.auditUnavailable("\(error)")
     }
   }

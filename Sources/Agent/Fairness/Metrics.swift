@@ -1,3 +1,4 @@
+import Fleet
 import Host
 import Synchronization
 import Trust
@@ -60,10 +61,10 @@ final class APICounters: Sendable {
   }
 
   /// Something went on record.
-  func recorded(_ kind: String, _ fields: [String: JSONValue]) {
+  func recorded(_ kind: AuditKind, _ fields: [String: JSONValue]) {
     state.withLock { state in
-      state.records[kind, default: 0] += 1
-      if kind == "model", let event = fields["event"]?.string { state.engineEvents[event, default: 0] += 1 }
+      state.records[kind.rawValue, default: 0] += 1
+      if kind == .model, let event = fields["event"]?.string { state.engineEvents[event, default: 0] += 1 }
     }
   }
 

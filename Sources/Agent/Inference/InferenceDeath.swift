@@ -30,7 +30,7 @@ extension InferenceService {
     }
     var fields = InferenceService.fields(engine.model, key.kind, "engine_died")
     fields["ended"] = .string(status.description)
-    try? await audit("model", "system", fields)
+    try? await audit(.model, "system", fields)
     await tellCrashLoop(key, engine.model)
   }
 
@@ -42,7 +42,7 @@ extension InferenceService {
       ["model": model.label, "failures": "\(breaker.failures)"])
     var fields = InferenceService.fields(model, key.kind, "crash_loop")
     fields["failures"] = .integer(Int64(breaker.failures))
-    try? await audit("model", "system", fields)
+    try? await audit(.model, "system", fields)
   }
 
   private func restart(_ key: Key) async {

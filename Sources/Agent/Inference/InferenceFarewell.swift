@@ -103,6 +103,6 @@ extension InferenceService {
     Log.shared.info("engine stopped", ["model": engine.model.label, "reason": reason])
     var fields = InferenceService.fields(engine.model, key.kind, "unload")
     fields["reason"] = .string(reason)
-    try? await audit("model", "system", fields)
+    try? await audit(.model, "system", fields)
   }
 }

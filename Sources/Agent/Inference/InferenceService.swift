@@ -158,7 +158,7 @@ actor InferenceService {
       let plan = await plan(model, key.kind, files)
       knownSlots.withLock { $0[model.sha256] = plan.slots }
       try await admit(key, plan, mayEvict: given == nil)
-      try await audit("model", "system", InferenceService.fields(model, key.kind, "load"))
+      try await audit(.model, "system", InferenceService.fields(model, key.kind, "load"))
       let engine = try await start(model, key.kind, plan, files)
       entries[key]?.phase = .ready(engine)
       entries[key]?.lastWords = nil
@@ -219,7 +219,7 @@ actor InferenceService {
       var fields = InferenceService.fields(model, kind, "adapters_refused")
       fields["adapters"] = .array(given.adapters.map { .string($0.digest.hex) })
       if let draft = given.draft { fields["draft"] = .string(draft.digest.hex) }
-      try await audit("model", "system", fields)
+      try await audit(.model, "system", fields)
       plan.speculation = plan.speculation == .ngram ? .ngram : .none
       plan.reasons.append("without adapters and draft model: the engine refused them (\(words))")
       return try await launcher.start(model, kind, plan, files: EngineFiles(model: files.model))

@@ -117,6 +117,7 @@ struct InferenceDesk: Sendable {
       let turn = record.elapsed
       let lease = try await load(model, kind, with: choices)
       let loading = record.elapsed - turn
+      record.note(lease.engine)
       if request.offersTools, !(await templates.knowTools(lease, client)) { request = try request.writingCalls(.may) }
       let stream = try await open(request, model, lease, adding: lease.engine.numbers(of: choices) ?? [:])
       if !request.endpoint.isStreamed { lease.engine.noteAnswer() }

@@ -19,6 +19,7 @@ final class InferenceRecord: Sendable {
     var pieces = 0
     var firstPiece: Duration?
     var queued: Duration?
+    var engine: String?
     var isWritten = false
   }
 
@@ -68,6 +69,9 @@ final class InferenceRecord: Sendable {
   /// It is the request's turn at the engine.
   func noteTurn() { state.withLock { $0.queued = Clock.monotonic() - startedAt } }
 
+  /// Which engine works on it.
+  func note(_ engine: Engine) { state.withLock { $0.engine = engine.plan.adapter } }
+
   /// It came to nothing that belongs on record here: a limit said no, which is on record as such.
   func drop() {
     state.withLock { $0.isWritten = true }
@@ -79,7 +83,7 @@ final class InferenceRecord: Sendable {
   /// Writes the record; the second time it does nothing. Throws `AccessFailure.auditUnavailable`.
   func finish(_ outcome: Outcome, reason: String? = nil) async throws(AccessFailure) {
     guard let fields = close(outcome, reason: reason) else { return }
-    do { try await audit("inference", actor, fields) } catch { throw .auditUnavailable("\(error)") }
+    do { try await audit(.inference, actor, fields) } catch { throw .auditUnavailable("\(error)") }
   }
 
   private func close(_ outcome: Outcome, reason: String?) -> [String: JSONValue]? {
@@ -100,6 +104,7 @@ final class InferenceRecord: Sendable {
         firstToken: closed.firstPiece, total: elapsed))
     var fields = base
     fields["outcome"] = .string(outcome.rawValue)
+    fields["engine"] = closed.engine.map(JSONValue.string)
     fields["promptTokens"] = .integer(Int64(usage.promptTokens))
     fields["cachedTokens"] = .integer(Int64(usage.cachedTokens))
     fields["completionTokens"] = .integer(Int64(usage.completionTokens))
@@ -113,6 +118,6 @@ final class InferenceRecord: Sendable {
   deinit {
     guard let fields = close(.cancelled, reason: "the caller had gone") else { return }
     let (audit, actor) = (audit, actor)
-    Task { try? await audit("inference", actor, fields) }
+    Task { try? await audit(.inference, actor, fields) }
   }
 }

@@ -5,7 +5,7 @@ extension AttackReport {
   /// Makes a durable record of kind `attack`. Throws when the audit log can't be written.
   func record(by actor: String = "system", to audit: AuditWriter) async throws {
     try await audit(
-      "attack", actor, ["attack": .string(attack.rawValue), "role": .string(role), "reason": .string(reason)])
+      .attack, actor, ["attack": .string(attack.rawValue), "role": .string(role), "reason": .string(reason)])
   }
 }
 
@@ -37,7 +37,7 @@ actor AttackLedger {
     let counts = Dictionary(grouping: more, by: \.attack)
     more = []
     try await audit(
-      "attack", "system",
+      .attack, "system",
       [
         "attack": "more", "role": "all", "reason": "further distinct ones in the same sync, by name",
         "counts": .object(

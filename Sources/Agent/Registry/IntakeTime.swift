@@ -88,7 +88,7 @@ extension Intake {
   func tellOfGrace(_ expired: [String], _ result: ReconcileResult) async throws {
     guard !expired.isEmpty, !result.activated.isEmpty else { return }
     try await audit(
-      "grace", "system", ["event": "installed", "expired": list(expired), "models": list(result.activated)])
+      .grace, "system", ["event": "installed", "expired": list(expired), "models": list(result.activated)])
   }
 
   private func settle(root: TUFRoot, director: TUFRoot? = nil, targets: TUFTargets?) async throws {
@@ -97,7 +97,7 @@ extension Intake {
       roots: [root] + [director ?? trusted].compactMap(\.self), offlineSigned: [targets?.document].compactMap(\.self))
     guard !gone.isEmpty else { return }
     try await audit(
-      "clock", "system",
+      .clock, "system",
       [
         "event": "forgotten", "reason": "the root no longer lists the keys that said so",
         "times": .array(gone.map { .integer($0.time) }),

@@ -291,7 +291,7 @@ public actor ModelRegistry {
     changed.problem = problem
     try await put(changed)
     try await audit(
-      "model", "system", fields(of: model, event: event).merging(["problem": .string(problem)]) { _, new in new })
+      .model, "system", fields(of: model, event: event).merging(["problem": .string(problem)]) { _, new in new })
   }
 
   nonisolated func fields(of model: InstalledModel, event: String) -> [String: JSONValue] {

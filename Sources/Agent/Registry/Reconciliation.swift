@@ -123,7 +123,7 @@ extension ModelRegistry {
     record["fetchedBytes"] = .integer(Int64(clamping: fetched))
     // A step back that the director signed is on record as one.
     if let from = admitted.rollbackFrom { record["rollbackFrom"] = .string(from.description) }
-    try await audit("model", "system", record)
+    try await audit(.model, "system", record)
     model.state = .active
     model.installedAt = now()
     // The new version comes and the old ones go in one transaction.
@@ -146,7 +146,7 @@ extension ModelRegistry {
     }
     // From the row on callers are refused, which may be long before the file can go.
     for model in leaving where model.state == .active {
-      try await audit("model", "system", fields(of: model, event: "withdrawn"))
+      try await audit(.model, "system", fields(of: model, event: "withdrawn"))
     }
     if !leaving.isEmpty { try await put(leaving.map(\.retired)) }
 

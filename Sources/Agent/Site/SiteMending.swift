@@ -31,7 +31,7 @@ extension ModelRegistry {
       let fetched = try await installer.gather()
       var record = fields(of: model, event: "mended")
       record["fetchedBytes"] = .integer(Int64(clamping: fetched))
-      try await audit("model", "system", record)
+      try await audit(.model, "system", record)
       (model.state, model.problem) = (.active, nil)
       try await put(model)
       mended.append(model.manifest.label)

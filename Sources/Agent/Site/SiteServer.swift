@@ -135,7 +135,7 @@ final class SiteServer: Sendable {
     guard isAllowed else { throw SiteServer.busy }
     do {
       try await site.surroundings.audit(
-        "site", "system",
+        .site, "system",
         ["event": "session", "neighbour": .string(box.name), "device": .string(box.id.hex)])
     } catch { throw HTTPFailure(503, "audit", "The box can't keep records now.") }
     let name = Base64.encodeURL(SecureRandom.bytes(24))

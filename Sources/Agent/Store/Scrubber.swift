@@ -123,7 +123,7 @@ actor Scrubber {
       try await place.save(registry.database)
     }
     try await audit(
-      "store", "system",
+      .store, "system",
       [
         "event": "scrubbed", "files": .integer(Int64(files.count)),
         "bytes": .integer(Int64(clamping: status.total)), "damaged": .array(place.damaged.map { .string($0) }),

@@ -67,7 +67,7 @@ extension ModelRegistry {
       throw RegistryError.unknownModel(label)
     }
     guard marks.pins.contains(model.manifest.label) != isPinned else { return model }
-    try await audit("model", actor, fields(of: model, event: isPinned ? "pinned" : "unpinned"))
+    try await audit(.model, actor, fields(of: model, event: isPinned ? "pinned" : "unpinned"))
     let now = now()
     try await database.write { connection in
       if isPinned {
@@ -107,7 +107,7 @@ extension ModelRegistry {
     guard let eviction = named.max(by: { $0.manifest.version < $1.manifest.version }) else { return false }
     let (path, digest, now) = (eviction.manifest.targetPath, eviction.manifest.sha256, now())
     try await audit(
-      "model", actor,
+      .model, actor,
       [
         "event": "recalled", "model": .string(eviction.manifest.name.description),
         "version": .string(eviction.manifest.version.description), "sha256": .string(digest.hex),
@@ -152,7 +152,7 @@ extension ModelRegistry {
     for model in going {
       var record = fields(of: model, event: model.isRetired ? "removed" : "evicted")
       record["for"] = .string(incoming.label)
-      try await audit("model", "system", record)
+      try await audit(.model, "system", record)
     }
     let now = now()
     let evictions = going.filter { !$0.isRetired }.map { StoreMarks.Eviction(manifest: $0.manifest, at: now) }
@@ -197,7 +197,7 @@ extension ModelRegistry {
     }
     if !isDryRun {
       for model in gone where model.state == .active {
-        try await audit("model", "system", fields(of: model, event: "removed"))
+        try await audit(.model, "system", fields(of: model, event: "removed"))
       }
       if !gone.isEmpty { try await forget(gone) }
     }

@@ -29,11 +29,11 @@ extension SyncService {
     }
 
     try await audit(
-      "enroll", actor: actor, ["event": "requested", "hub": .string(hub), "root": .string(token.root.hex)])
+      .enroll, actor: actor, ["event": "requested", "hub": .string(hub), "root": .string(token.root.hex)])
     do {
       let enrolment = try await join(hub, token)
       try await audit(
-        "enroll", actor: actor,
+        .enroll, actor: actor,
         [
           "event": "enrolled", "hub": .string(hub), "root": .string(token.root.hex),
           "witness": .string(enrolment.witness),
@@ -43,7 +43,7 @@ extension SyncService {
       return enrolment
     } catch {
       try await audit(
-        "enroll", actor: actor, ["event": "failed", "hub": .string(hub), "reason": .string("\(error)".brief)])
+        .enroll, actor: actor, ["event": "failed", "hub": .string(hub), "reason": .string("\(error)".brief)])
       throw error
     }
   }

@@ -273,7 +273,7 @@ public actor SyncService {
     steps.finish()
     await reader.value
     if case .failure(let error) = result {
-      try await audit("sync", ["event": "failed", "hub": .string(enrolment.hub), "reason": .string("\(error)".brief)])
+      try await audit(.sync, ["event": "failed", "hub": .string(enrolment.hub), "reason": .string("\(error)".brief)])
     }
     return try result.get()
   }
@@ -307,7 +307,7 @@ public actor SyncService {
   private func record(_ outcome: SyncOutcome, hub: String) async throws {
     func list(_ names: [String]) -> JSONValue { .array(names.map { .string($0) }) }
     try await audit(
-      "sync",
+      .sync,
       [
         "event": "done", "hub": .string(hub), "changed": .bool(outcome.changed), "activated": list(outcome.activated),
         "removed": list(outcome.removed), "failures": list(outcome.failures.map(\.message.brief)),
@@ -403,7 +403,7 @@ public actor SyncService {
       hub: hub, pin: pin, identity: identity, tables: tables, http: http, gate: gate, now: surroundings.clock.now)
   }
 
-  func audit(_ kind: String, actor: String = "system", _ fields: [String: JSONValue]) async throws {
+  func audit(_ kind: AuditKind, actor: String = "system", _ fields: [String: JSONValue]) async throws {
     _ = try await log.append(AuditEvent(kind: kind, actor: actor, fields: fields))
   }
 
@@ -417,7 +417,7 @@ public actor SyncService {
   func learn(sealTo: String, witness: String) async throws {
     guard var changed = enrolment, changed.sealTo != sealTo || changed.witness != witness else { return }
     (changed.sealTo, changed.witness) = (sealTo, witness)
-    try await audit("enroll", ["event": "hub-keys", "sealTo": .string(sealTo), "witness": .string(witness)])
+    try await audit(.enroll, ["event": "hub-keys", "sealTo": .string(sealTo), "witness": .string(witness)])
     try changed.save(in: configuration.stateDirectory)
     enrolment = changed
   }

@@ -41,6 +41,7 @@ final class ClockKeeper: Sendable {
   func look() async {
     await turn.run {
       do {
+        try await tellOfStep()
         try await tellOfClock()
         try await tellOfFreshness()
         if let signed = clock.takeNews() { try await access.reviveTokens(signed: signed) }
@@ -51,6 +52,13 @@ final class ClockKeeper: Sendable {
       }
       await access.endTokens()
     }
+  }
+
+  private func tellOfStep() async throws {
+    guard let (wall, seconds) = clock.step() else { return }
+    Log.shared.notice("the clock was set", ["to": TrustedClock.text(wall), "seconds": "\(seconds)"])
+    try await audit(.clock, "system", ["event": "step", "wall": .integer(wall), "seconds": .integer(seconds)])
+    try clock.told(step: seconds)
   }
 
   private func tellOfClock() async throws {
@@ -69,7 +77,7 @@ final class ClockKeeper: Sendable {
     } else {
       Log.shared.notice("the clock is believed again", shown)
     }
-    try await audit("clock", "system", fields)
+    try await audit(.clock, "system", fields)
     try clock.setTold(.doubt, judged.doubt?.rawValue)
   }
 
@@ -91,7 +99,7 @@ final class ClockKeeper: Sendable {
           : "the signed metadata has expired; installed models go on",
         ["expired": freshness.expired.joined(separator: " ")])
     }
-    try await audit("freshness", "system", fields)
+    try await audit(.freshness, "system", fields)
     try clock.setTold(.freshness, word)
   }
 }

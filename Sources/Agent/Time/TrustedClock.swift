@@ -42,6 +42,8 @@ public final class TrustedClock: Sendable {
     var monotonic: Int64
     var boot: String
     var floor: TimeFloor
+    /// By how much the wall clock was ahead of the time since this start of the machine, as the audit log knows it.
+    var lead: Int64?
     /// What the audit log knows, by topic.
     var told: [String: String] = [:]
   }
@@ -146,6 +148,30 @@ public final class TrustedClock: Sendable {
     }
   }
 
+  /// By how many seconds the wall clock went otherwise than the time that passed, since the audit log was last told, and
+  /// what it shows now; nil: by none. Being set shows here, and so does drift once it adds up. What was set while the
+  /// machine was off does not: `TimeFloor` judges that.
+  func step() -> (wall: Int64, seconds: Int64)? {
+    let reading = read()
+    return state.withLock { state in
+      let lead = reading.wall - reading.monotonic
+      guard state.kept.boot == reading.boot, let before = state.kept.lead else {
+        TrustedClock.count(&state.kept, reading)
+        state.kept.lead = lead
+        return nil
+      }
+      // The two are read one after the other, and in whole seconds.
+      guard abs(lead - before) > 1 else { return nil }
+      return (reading.wall, lead - before)
+    }
+  }
+
+  /// The audit log knows of this step.
+  func told(step seconds: Int64) throws {
+    state.withLock { $0.kept.lead = ($0.kept.lead ?? 0) + seconds }
+    try save()
+  }
+
   private static func judge(_ state: inout State, _ reading: Reading) -> ClockJudgement {
     count(&state.kept, reading)
     let judged = state.kept.floor.judge(
@@ -160,6 +186,7 @@ public final class TrustedClock: Sendable {
     let isSameBoot = kept.boot == reading.boot
     kept.uptime += max(0, isSameBoot ? reading.monotonic - kept.monotonic : reading.monotonic)
     kept.monotonic = reading.monotonic
+    if !isSameBoot { kept.lead = nil }
     kept.boot = reading.boot
   }
 

@@ -60,6 +60,6 @@ final class VariantStore: Sendable {
       "event": .string(event), "variant": .string(variant.name), "base": .string(variant.base),
       "definition": .string(variant.definitionDigest.hex),
     ]
-    do { try await audit("variant", caller, fields) } catch { throw .auditUnavailable("\(error)") }
+    do { try await audit(.variant, caller, fields) } catch { throw .auditUnavailable("\(error)") }
   }
 }

@@ -17,10 +17,11 @@ let auditNoun = Noun(
       auditProveSpec,
       auditExportSpec,
       auditVerifySpec,
+      auditSchemaSpec,
     ]),
   [
     "list": auditList, "head": auditHead, "search": auditSearch, "tail": auditTail, "prove": auditProve,
-    "export": auditExport, "verify": auditVerify,
+    "export": auditExport, "verify": auditVerify, "schema": auditSchema,
   ])
 
 private let auditList: Runner = { invocation in
