@@ -58,9 +58,10 @@ private final class TinyDisk {
         }
       }
       #expect(refused > 20, "round \(round): the disk was never full")
-      #expect(log.head().size == size)
+      // On a busy machine the record of the outage comes in between.
+      #expect((size...size + 1).contains(log.head().size))
       disk.free()
-      #expect(try await log.append(event) == size)
+      #expect((size...size + 1).contains(try await log.append(event)))
     }
     // Nothing that was refused is in the log, and it opens as it was left.
     let again = try AuditLog(directory: disk.path + "/audit", key: key, origin: "skerry/x")
