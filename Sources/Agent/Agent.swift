@@ -72,6 +72,9 @@ public final class Agent: Sendable {
       isInUse: { await runningEngines.value?.isInUse($0.sha256) ?? false }, policy: configuration.store,
       vouching: Vouching(device: identity.id) { (try? Enrolment.load(from: state))?.root }, now: clock.now)
     await registry.checkVouchers()
+    let policies = FleetPolicies(access: access, directory: state + "/policy", log: log)
+    try await policies.recall(registry)
+    await registry.setPolicies(policies)
     let keeper = ClockKeeper(clock: clock, audit: audit, access: access, registry: registry)
 
     try DurableFile.makeDirectory(configuration.runtimeDirectory, mode: 0o755)

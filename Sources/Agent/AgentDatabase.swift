@@ -13,5 +13,6 @@ enum AgentDatabase {
     Migration(8, UsageTable.schema),
     Migration(9, AccessTable.scopes),
     Migration(10, BreakGlassTable.schema),
+    Migration(11, FleetPolicyRow.schema),
   ]
 }

@@ -32,7 +32,8 @@ struct ReportFacts: Sendable {
         mode: sandbox.mode.rawValue, isActive: sandbox.isActive, reason: sandbox.reason),
       clock: ComplianceReport.Clock(
         wall: account.judgement.wall, floor: account.judgement.floor, doubt: account.judgement.doubt?.rawValue,
-        source: account.source?.source.rawValue, refused: account.refused, aheadOfHub: account.aheadOfHub))
+        source: account.source?.source.rawValue, refused: account.refused, aheadOfHub: account.aheadOfHub),
+      fleetPolicy: access.fleetReport())
   }
 
   private static func model(_ model: InstalledModel) -> ComplianceReport.Model {

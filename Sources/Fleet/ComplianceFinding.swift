@@ -36,11 +36,12 @@ extension ComplianceFinding {
   static func findings(
     now: Int64, device: ComplianceReport.Device, models: [ComplianceReport.Model], roles: [ComplianceReport.Role],
     tokens: [ComplianceReport.Token], audit: ComplianceReport.Audit, repository: ComplianceReport.Repository,
-    sync: ComplianceReport.Sync, sandbox: ComplianceReport.Sandbox, clock: ComplianceReport.Clock?
+    sync: ComplianceReport.Sync, sandbox: ComplianceReport.Sandbox, clock: ComplianceReport.Clock?,
+    policy: ComplianceReport.Policy? = nil
   ) -> [ComplianceFinding] {
     let all =
       models.flatMap(about) + about(audit, device) + about(sandbox) + about(sync, device, now) + about(repository, now)
-      + about(clock, device, now)
+      + about(clock, device, now) + about(policy)
       + roles.compactMap(about) + tokens.compactMap { about($0, now) } + about(device)
     // The order within a severity is the one above.
     return ComplianceFinding.Severity.allCases.flatMap { severity in all.filter { $0.severity == severity } }
@@ -157,6 +158,35 @@ extension ComplianceFinding {
         message: "The signed metadata has expired: \(expired.joined(separator: ", ")). Installed models go on working.",
         remedy: "Sync; if it stays expired, the publisher must sign anew: skerry repo publish.")
     ]
+  }
+
+  private static func about(_ policy: ComplianceReport.Policy?) -> [ComplianceFinding] {
+    guard let policy else { return [] }
+    var found: [ComplianceFinding] = []
+    let subject = "policy:\(policy.name ?? "unknown")"
+    switch policy.state {
+    case "damaged":
+      found.append(
+        ComplianceFinding(
+          id: "policy-damaged", severity: .critical, subject: subject,
+          message: "The fleet's policy on the box is not as it was signed; only its stale roles count.",
+          remedy: "Run skerry sync to bring it anew, and find out who or what wrote to the state directory."))
+    case "stale":
+      found.append(
+        ComplianceFinding(
+          id: "policy-stale", severity: .warning, subject: subject,
+          message: "The fleet's policy has expired; only its stale roles count.",
+          remedy: "Run skerry sync; if it stays expired, sign a newer one: skerry repo access add."))
+    default: break
+    }
+    if let reason = policy.refused {
+      found.append(
+        ComplianceFinding(
+          id: "policy-refused", severity: .warning, subject: subject,
+          message: "A newer policy of the fleet's was refused: \(reason)",
+          remedy: "Publish one that the box can take over: skerry repo access add."))
+    }
+    return found
   }
 
   private static func about(_ role: ComplianceReport.Role) -> ComplianceFinding? {

@@ -195,6 +195,33 @@ public struct ComplianceReport: Codable, Sendable, Hashable {
     }
   }
 
+  /// The policy that the fleet signed for this box.
+  public struct Policy: Codable, Sendable, Hashable {
+    public var name: String?
+    public var serial: Int64?
+    public var sha256: String?
+    public var expires: Int64?
+    /// "in force"; "stale", when it has expired, or "damaged", when it is not as it was signed: then its stale roles alone
+    /// count.
+    public var state: String
+    /// How much of the box's own policy does not count beside it.
+    public var ignored: Int
+    /// Why a newer one was not taken.
+    public var refused: String?
+
+    public init(
+      name: String?, serial: Int64?, sha256: String?, expires: Int64?, state: String, ignored: Int, refused: String?
+    ) {
+      self.name = name
+      self.serial = serial
+      self.sha256 = sha256
+      self.expires = expires
+      self.state = state
+      self.ignored = ignored
+      self.refused = refused
+    }
+  }
+
   public struct Sandbox: Codable, Sendable, Hashable {
     /// As configured: "required", "preferred", "off".
     public var mode: String
@@ -222,13 +249,15 @@ public struct ComplianceReport: Codable, Sendable, Hashable {
   public let sandbox: Sandbox
   /// Nil in reports of older agents.
   public let clock: Clock?
+  /// Nil where the fleet has signed none.
+  public let policy: Policy?
   /// What is not as it should be, the worst first.
   public let findings: [ComplianceFinding]
 
   /// A report of these facts, with the findings that follow from them.
   public init(
     generatedAt: Int64, device: Device, models: [Model], roles: [Role], tokens: [Token], audit: Audit,
-    repository: Repository, sync: Sync, sandbox: Sandbox, clock: Clock? = nil
+    repository: Repository, sync: Sync, sandbox: Sandbox, clock: Clock? = nil, policy: Policy? = nil
   ) {
     version = Self.currentVersion
     self.generatedAt = generatedAt
@@ -241,9 +270,10 @@ public struct ComplianceReport: Codable, Sendable, Hashable {
     self.sync = sync
     self.sandbox = sandbox
     self.clock = clock
+    self.policy = policy
     findings = ComplianceFinding.findings(
       now: generatedAt, device: device, models: self.models, roles: self.roles, tokens: self.tokens, audit: audit,
-      repository: repository, sync: sync, sandbox: sandbox, clock: clock)
+      repository: repository, sync: sync, sandbox: sandbox, clock: clock, policy: policy)
   }
 
   /// Canonical JSON: what is signed.

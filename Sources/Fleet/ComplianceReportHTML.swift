@@ -21,6 +21,7 @@ extension ComplianceReport {
       \(findingsSection)
       \(section("The box", facts(boxFacts)))
       \(section("Models", modelsTable))
+      \(section("The fleet's policy", policyTable))
       \(section("Roles and who holds them", rolesTable))
       \(section("Tokens", tokensTable))
       \(section("Audit log", facts(auditFacts)))
@@ -132,6 +133,19 @@ extension ComplianceReport {
   private func signers(of model: Model) -> String {
     let maker = model.publisherSignature.map { "<br>its publisher: \(Self.escape($0.signer))" } ?? ""
     return (model.signers.isEmpty ? "nobody" : model.signers.map(code).joined(separator: "<br>")) + maker
+  }
+
+  private var policyTable: String {
+    table(
+      ["Policy", "Serial", "State", "Expires", "Of the box's own, without effect"],
+      policy.map { policy in
+        [
+          [
+            Self.escape(policy.name ?? "unknown"), policy.serial.map { "\($0)" } ?? "", Self.escape(policy.state),
+            policy.expires.map(time) ?? "", "\(policy.ignored)",
+          ]
+        ]
+      } ?? [], none: "The fleet has signed none: the box's own roles count.")
   }
 
   private var rolesTable: String {

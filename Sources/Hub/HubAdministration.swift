@@ -66,7 +66,8 @@ public struct HubAdministration: Sendable {
       throw HubError(
         .malformed, "“\(word)” is no model's name", hint: "write NAME, NAME:VERSION, or NAME=VERSION for a rollback")
     }
-    _ = try await state.store.assign(view.device.id, models: models)
+    _ = try await state.store.assign(
+      view.device.id, models: Assignment(view.device.assigned).assigning(models).words)
   }
 
   private func view(_ device: DeviceRecord) async throws -> DeviceView {

@@ -11,7 +11,7 @@ let commandVerbs: [String: [Verb]] = [
   "run": [.infer], "ps": [.statusRead], "bench": [.modelManage, .infer, .statusRead],
   "role list": [.roleRead], "role show": [.roleRead], "role bind": [.roleManage], "role unbind": [.roleManage],
   "role explain": [.roleRead], "role simulate": [.auditRead], "role who-can": [.roleRead],
-  "role what-may": [.roleRead], "role conflicts": [.roleRead],
+  "role what-may": [.roleRead], "role conflicts": [.roleRead], "role policy": [.roleRead],
   "token create": [.tokenManage], "token list": [.tokenManage], "token revoke": [.tokenManage],
   "break-glass open": [], "break-glass status": [.roleRead], "break-glass close": [],
   "audit list": [.auditRead], "audit head": [.auditRead], "audit search": [.auditRead], "audit tail": [.auditRead],

@@ -1,7 +1,10 @@
+import Access
 import CommandLine
+import Fleet
 import Models
 import Storage
 import Trust
+import Web
 
 /// The repository part of a hub's admin API.
 struct HubAdmin: Sendable {
@@ -44,6 +47,15 @@ struct HubAdmin: Sendable {
       try await api.put("/admin/v1/repo/\(name)", bytes)
     }
     for file in objects.files { try await RepoWholeFile.upload(file, from: folder.file(file), to: api, progress) }
+    for policy in objects.policies {
+      guard let bytes = try DurableFile.read("\(folder.path)/targets/\(policy.filePath)", limit: FleetPolicy.limit)
+      else {
+        throw TUFError.missing(file: policy.filePath)
+      }
+      _ = try await api.putPiece(
+        "/admin/v1/repo/targets/" + URLPath.encoded(policy.filePath), bytes,
+        range: "bytes 0-\(bytes.count - 1)/\(bytes.count)")
+    }
     progress.finish()
     for file in contents.roots + contents.lists {
       guard let bytes = try folder.read(file) else { throw TUFError.missing(file: file) }

@@ -20,6 +20,7 @@ let hubNoun = Noun(
             arguments: [deviceArgument, ArgumentSpec("MODELS", "the models' names", .optionalRepeating)],
             options: [OptionSpec("all", "every model that is published"), OptionSpec("none", "no model at all")],
             examples: [Example("skerry hub device assign 5f0c… smollm2-135m", "that model and no other")]),
+          devicePolicySpec,
           CommandSpec(
             "rollback", "take a device back to an older version of a model",
             discussion: """
@@ -46,6 +47,7 @@ let hubNoun = Noun(
     ]),
   [
     "status": hubStatus, "device list": deviceList, "device show": deviceShow, "device assign": deviceAssign,
+    "device policy": devicePolicy,
     "device rollback": deviceRollback, "device revoke": deviceRevoke, "token create": enrolmentTokenCreate,
   ].merging(hubEmergencyRunners) { own, _ in own })
 

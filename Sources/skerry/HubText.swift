@@ -41,6 +41,14 @@ func deviceText(_ device: JSONValue, now: Int64) -> String {
     ("last seen", device["lastSeen"]?.integer.map { timestampAndAge($0, now: now) }),
     ("assigned", device["assigned"]?.array.map { $0.map(\.plain).joined(separator: ", ") } ?? "every published model"),
     (
+      "policy",
+      device["policy"].flatMap { policy in
+        policy == .null
+          ? nil
+          : "\(policy["name"]?.string ?? "unknown"), serial \(policy["serial"]?.integer ?? 0), \(policy.text("state"))"
+      }
+    ),
+    (
       "models",
       device.list("models").map { modelLine($0) + ($0["signer"]?.string.map { ", signed by \($0)" } ?? "") }
         .joined(separator: "\n")

@@ -32,12 +32,12 @@ let roleNoun = Noun(
         examples: [Example("skerry role explain user:alice infer model:smollm2", "may alice ask that model?")]),
       roleSimulateSpec, roleWhoCanSpec,
       CommandSpec("what-may", "list what somebody may do", arguments: [subjectArgument]),
-      roleConflictsSpec, roleLintSpec, roleDecideSpec,
+      roleConflictsSpec, roleLintSpec, roleDecideSpec, rolePolicySpec,
     ]),
   [
     "list": roleList, "show": roleShow, "bind": roleBind, "unbind": roleUnbind, "explain": roleExplain,
     "simulate": roleSimulate, "who-can": roleWhoCan, "what-may": roleWhatMay, "conflicts": roleConflicts,
-    "lint": roleLint, "decide": roleDecide,
+    "lint": roleLint, "decide": roleDecide, "policy": rolePolicy,
   ])
 
 private let roleList: Runner = { invocation in

@@ -25,6 +25,15 @@ func statusText(_ status: JSONValue, now: Int64) -> String {
     ("models", listText(status.list("models")) { "\($0.text("name")) \($0.text("version")): \($0.text("state"))" }))
   rows.append(("engines", listText(status.list("engines")) { engineText($0) }))
   rows.append(("your limits", accountText(status["account"] ?? .null)))
+  rows.append(
+    (
+      "policy",
+      status["policy"].flatMap { policy in
+        policy == .null
+          ? nil
+          : "\(policy["name"]?.string ?? "unknown"), serial \(policy["serial"]?.integer ?? 0), \(fleetPolicyState(policy))"
+      }
+    ))
   rows.append(("metadata", freshnessText(status["freshness"] ?? .null, now: now)))
   rows.append(("clock", clockText(status["clock"] ?? .null)))
   rows.append(("sandbox", sandboxText(status["sandbox"] ?? .null)))

@@ -4,7 +4,7 @@ import Testing
 import Trust
 
 /// A box with nothing wrong; each test bends one thing.
-private struct Facts {
+struct Facts {
   static let now: Int64 = 1_795_651_200
   let key = SigningKey.generate()
   var device: ComplianceReport.Device
@@ -31,6 +31,8 @@ private struct Facts {
   var now = Self.now
   var clock = ComplianceReport.Clock(wall: now, floor: now - 60, doubt: nil, source: "reply")
 
+  var policy: ComplianceReport.Policy?
+
   init() {
     device = ComplianceReport.Device(
       id: "0123456789abcdef", name: "box-1", version: "0.1.0", key: "skerry/x+1+y", isEnrolled: true,
@@ -40,7 +42,7 @@ private struct Facts {
   func report() -> ComplianceReport {
     ComplianceReport(
       generatedAt: now, device: device, models: models, roles: roles, tokens: tokens, audit: audit,
-      repository: repository, sync: sync, sandbox: sandbox, clock: clock)
+      repository: repository, sync: sync, sandbox: sandbox, clock: clock, policy: policy)
   }
 
   var found: [String] { report().findings.map(\.id) }

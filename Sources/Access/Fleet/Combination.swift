@@ -12,6 +12,11 @@ public struct CombinedPolicy: Sendable {
   public let policy: Policy
   /// Sorted.
   public let ignored: [Ignored]
+
+  public init(policy: Policy, ignored: [Ignored]) {
+    self.policy = policy
+    self.ignored = ignored
+  }
 }
 
 extension FleetPolicy {

@@ -32,6 +32,14 @@ public final class AccessControl: Sendable {
   struct State: Sendable {
     var file: Policy
     var stored: [Binding]
+    /// What the fleet signed for this box; nil: it has had nothing.
+    var fleet: FleetStanding?
+    /// Of the fleet's policy only the stale roles count.
+    var isReduced = false
+    /// What of the box's own does not count beside the fleet's policy.
+    var ignored: [CombinedPolicy.Ignored] = []
+    /// The last policy of the fleet's that was not taken.
+    var refusal: FleetPolicyRefused?
     /// Without what is lent.
     var policy: Policy { didSet { lent = nil } }
     var loans: [Loan] = []
@@ -170,7 +178,8 @@ public final class AccessControl: Sendable {
   private func reloadAlone() async throws {
     do {
       let file = try AccessControl.readPolicy(policyFile)
-      let merged = try state.withLock { state in try AccessControl.merge(file, state.stored) }
+      let time = now()
+      let merged = try state.withLock { try $0.composed(file: file, at: time) }.policy
       guard !merged.administrators.isEmpty || standing.administrators.isEmpty else {
         throw ConfigurationError(
           description: "\(policyFile): no binding would let anybody give roles any more; bind a role with role.manage "
@@ -178,8 +187,8 @@ public final class AccessControl: Sendable {
       }
       try await record(.role, "agent", ["action": "reload", "outcome": "ok", "file": .string(policyFile)])
       try state.withLock { state in
-        state.policy = try AccessControl.merge(file, state.stored)
         state.file = file
+        try state.recompose(at: time)
         state.accounts = [:]
       }
     } catch let error as ConfigurationError {

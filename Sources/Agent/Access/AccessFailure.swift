@@ -16,6 +16,10 @@ public enum AccessFailure: Error, Sendable, Hashable, CustomStringConvertible {
   case unknownBinding(role: String, subject: String)
   /// The binding stands in the policy file, which only an editor changes.
   case boundByFile(role: String, subject: String, file: String)
+  /// The binding stands in the policy that the fleet signed.
+  case boundByFleet(role: String, subject: String)
+  /// The fleet's policy lets the box give no such role.
+  case beyondCeiling(String)
   /// The subject would hold roles that nobody may hold together; says which.
   case separated(String)
   /// Without it nobody could give roles any more.
@@ -34,6 +38,9 @@ public enum AccessFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case .unknownBinding(let role, let subject): "the role \(role) is not bound to \(subject)"
     case .boundByFile(let role, let subject, let file):
       "the binding of \(role) to \(subject) stands in \(file); take it out there, then reload"
+    case .boundByFleet(let role, let subject):
+      "the binding of \(role) to \(subject) stands in the fleet's policy; only who signs that takes it out"
+    case .beyondCeiling(let reason): reason
     case .separated(let reason): reason
     case .lastAdministrator(let role, let subject):
       "the binding of \(role) to \(subject) is the last that lets anybody give roles; bind another first"

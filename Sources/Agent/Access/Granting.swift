@@ -18,6 +18,7 @@ extension AccessControl {
     let binding = try checked(role, subject)
     try await checkGrant([role], by: caller)
     if standing.bindings.contains(binding) { return false }
+    try checkCeiling([binding])
     try checkSeparation([binding])
     try await change("bind", binding, by: caller) { connection in try AccessTable.insert(binding, connection) }
     state.withLock { state in if !state.stored.contains(binding) { state.stored.append(binding) } }
@@ -34,7 +35,11 @@ extension AccessControl {
     try await authorize(caller, .roleManage, .role(role))
     let binding = try checked(role, subject)
     let (file, stored) = state.withLock { ($0.file, $0.stored) }
+    let time = now()
     guard stored.contains(binding) else {
+      if state.withLock({ $0.fleet?.policy?.policy.bindings.contains(binding) == true }) {
+        throw AccessFailure.boundByFleet(role: role, subject: binding.subject)
+      }
       if file.bindings.contains(binding) {
         throw AccessFailure.boundByFile(role: role, subject: binding.subject, file: policyFile)
       }
@@ -43,7 +48,7 @@ extension AccessControl {
     guard standing.mayRevoke(caller, role) else {
       throw try await refuse("unbind", role, by: caller, "something is forbidden through it that is not theirs to do")
     }
-    let remaining = try AccessControl.merge(file, stored.filter { $0 != binding })
+    let remaining = try state.withLock { try $0.composed(stored: stored.filter { $0 != binding }, at: time) }.policy
     if remaining.administrators.isEmpty, !standing.administrators.isEmpty {
       throw AccessFailure.lastAdministrator(role: role, subject: binding.subject)
     }
@@ -66,6 +71,7 @@ extension AccessControl {
     guard Role.isName(name) else { throw AccessFailure.badTokenName(name) }
     try await authorize(caller, .tokenManage, .token(name))
     let bindings = try roles.map { try checked($0, Subject.token(name).description) }
+    try checkCeiling(bindings)
     try checkSeparation(bindings)
     // The policy may already give this name roles; whoever makes the token hands those out too.
     try await checkGrant(Set(roles + standing.roles(of: .token(name))).sorted(), by: caller)
@@ -108,8 +114,10 @@ extension AccessControl {
       throw AccessFailure.unknownToken(name)
     }
     let subject = Subject.token(name).description
-    let (file, stored) = state.withLock { ($0.file, $0.stored) }
-    let remaining = try AccessControl.merge(file, stored.filter { $0.subject != subject })
+    let time = now()
+    let remaining = try state.withLock { state in
+      try state.composed(stored: state.stored.filter { $0.subject != subject }, at: time)
+    }.policy
     if remaining.administrators.isEmpty, let binding = standing.administrators.first {
       throw AccessFailure.lastAdministrator(role: binding.role, subject: binding.subject)
     }
@@ -208,6 +216,17 @@ extension AccessControl {
   }
 
   private func refresh() throws {
-    try state.withLock { state in state.policy = try AccessControl.merge(state.file, state.stored) }
+    let time = now()
+    try state.withLock { try $0.recompose(at: time) }
+  }
+
+  /// Throws for a binding that would give nothing, since the fleet's policy lets the box give no such role.
+  private func checkCeiling(_ bindings: [Binding]) throws(AccessFailure) {
+    let (file, stored, fleet) = state.withLock { ($0.file, $0.stored, $0.fleet?.policy) }
+    guard let made = fleet?.combined(with: file, bound: stored + bindings) else { return }
+    for binding in bindings where !made.policy.bindings.contains(binding) {
+      let why = made.ignored.first { $0.path == "bindings" && $0.problem.hasPrefix("\(binding):") }?.problem
+      throw .beyondCeiling(why ?? "the fleet's policy does not let the box bind \(binding)")
+    }
   }
 }

@@ -33,11 +33,15 @@ extension AccessControl {
   /// The policy in force, with what is lent. Decisions are made by it.
   public var policy: Policy {
     let time = monotonic()
+    settle()
     return state.withLock { $0.policy(at: time) }
   }
 
   /// The policy without what is lent: roles are given by it, so that nobody hands out what was only lent to them.
-  public var standing: Policy { state.withLock(\.policy) }
+  public var standing: Policy {
+    settle()
+    return state.withLock(\.policy)
+  }
 
   /// The roles that are lent now.
   var loans: [Loan] {
@@ -81,7 +85,7 @@ extension AccessControl {
   /// The id of the loan without which this would be denied; nil: none is needed.
   func loan(behind decision: Decision, _ caller: Caller, _ verb: Verb, _ resource: Resource) -> String? {
     guard decision.isAllowed else { return nil }
-    let (standing, loans) = state.withLock { ($0.policy, $0.loans) }
+    let (standing, loans) = (standing, state.withLock(\.loans))
     guard !loans.isEmpty else { return nil }
     let mine = loans.filter { loan in caller.subjects.contains { $0.description == loan.binding.subject } }
     guard let first = mine.first, !standing.decide(caller, verb, resource, in: context(caller)).isAllowed else {

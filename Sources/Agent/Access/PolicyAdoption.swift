@@ -3,9 +3,9 @@ import Storage
 import Trust
 
 extension AccessControl {
-  /// Puts another policy file in the place of the one in force, as if a person had edited it and reloaded: what a reload
-  /// would refuse changes nothing. The one before is kept beside it as `roles.json5.previous`. False when it is in
-  /// force already.
+  /// Puts another policy file in the place of the box's own, as if a person had edited it and reloaded: what a reload
+  /// would refuse changes nothing, and beside a policy that the fleet signed it counts as far as its ceiling goes. The one
+  /// before is kept beside it as `roles.json5.previous`. False when it is in force already.
   ///
   /// Throws `ConfigurationError` for a bad file, `AccessFailure` when it can't go on record, `StorageError`.
   public func adopt(_ bytes: [UInt8], from source: String) async throws -> Bool {
@@ -20,7 +20,8 @@ extension AccessControl {
       do { file = try Policy(parsing: bytes) } catch {
         throw ConfigurationError(description: "the policy file in \(source): \(error)")
       }
-      let merged = try state.withLock { try AccessControl.merge(file, $0.stored) }
+      let time = now()
+      let merged = try state.withLock { try $0.composed(file: file, at: time) }.policy
       guard !merged.administrators.isEmpty || standing.administrators.isEmpty else {
         throw ConfigurationError(
           description: "the policy file in \(source): no binding would let anybody give roles any more")
@@ -34,8 +35,8 @@ extension AccessControl {
       if let before { try DurableFile.replace(policyFile + ".previous", with: before, mode: 0o644) }
       try DurableFile.replace(policyFile, with: bytes, mode: 0o644)
       try state.withLock { state in
-        state.policy = try AccessControl.merge(file, state.stored)
         state.file = file
+        try state.recompose(at: time)
         state.accounts = [:]
       }
       return true

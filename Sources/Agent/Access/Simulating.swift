@@ -8,15 +8,25 @@ extension AccessControl {
   ///
   /// Throws `ConfigurationError` for a file that a reload would refuse, and what reading the log throws.
   func simulate(_ bytes: [UInt8], days: Int, log: AuditLog) throws -> Simulation {
-    let (stored, tokens) = state.withLock { ($0.stored, $0.tokens) }
     let next: Policy
-    do { next = try AccessControl.merge(Policy(parsing: bytes), stored) } catch {
+    let time = now()
+    do { next = try state.withLock { try $0.composed(file: Policy(parsing: bytes), at: time) }.policy } catch {
       throw ConfigurationError(description: "the policy: \(error)")
     }
+    return try simulate(next, against: standing, days: days, log: log)
+  }
+
+  /// - Parameter most: so many records at the log's end, and none before them.
+  func simulate(
+    _ next: Policy, against now: Policy, days: Int, log: AuditLog, most: UInt64 = .max
+  ) throws -> Simulation {
+    let tokens = state.withLock { $0.tokens }
     let scopes = Dictionary(tokens.values.map { ($0.name, $0.scope) }, uniquingKeysWith: { one, _ in one })
-    var simulation = Simulation(of: next, against: standing)
+    var simulation = Simulation(of: next, against: now)
     var callers: [String: Caller?] = [:]
-    var at = try AccessControl.first(since: (now() - Int64(days) * 86_400) * 1000, in: log)
+    let size = log.head().size
+    var at = max(
+      try AccessControl.first(since: (self.now() - Int64(days) * 86_400) * 1000, in: log), size - min(size, most))
     while true {
       let page = try log.entries(from: at, limit: 1024)
       if page.isEmpty { return simulation }

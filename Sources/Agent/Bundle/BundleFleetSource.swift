@@ -47,5 +47,11 @@ struct BundleFleetSource: FleetSource {
     }
   }
 
+  func target(_ path: String, _ digest: Digest, limit: Int) async throws -> [UInt8] {
+    let bytes = try await offPool { try stage.read(.target, digest.hex, limit: limit) }
+    guard let bytes else { throw BundleFleetSource.lacks(path) }
+    return bytes
+  }
+
   static func lacks(_ what: String) -> RegistryError { .notServed("\(what) in this bundle: make one with --all") }
 }

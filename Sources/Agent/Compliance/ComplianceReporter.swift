@@ -15,11 +15,12 @@ public struct ComplianceReporter: Sendable {
     public var sync: ComplianceReport.Sync
     public var sandbox: ComplianceReport.Sandbox
     public var clock: ComplianceReport.Clock?
+    public var fleetPolicy: ComplianceReport.Policy?
 
     public init(
       device: ComplianceReport.Device, models: [ComplianceReport.Model], policy: Policy, tokens: [TokenRecord],
       repository: ComplianceReport.Repository, sync: ComplianceReport.Sync, sandbox: ComplianceReport.Sandbox,
-      clock: ComplianceReport.Clock? = nil
+      clock: ComplianceReport.Clock? = nil, fleetPolicy: ComplianceReport.Policy? = nil
     ) {
       self.device = device
       self.models = models
@@ -29,6 +30,7 @@ public struct ComplianceReporter: Sendable {
       self.sync = sync
       self.sandbox = sandbox
       self.clock = clock
+      self.fleetPolicy = fleetPolicy
     }
   }
 
@@ -58,7 +60,7 @@ public struct ComplianceReporter: Sendable {
         ComplianceReport.Token(name: $0.name, createdAt: $0.created, createdBy: $0.createdBy, expiresAt: $0.expires)
       },
       audit: try auditState(), repository: facts.repository, sync: facts.sync, sandbox: facts.sandbox,
-      clock: facts.clock)
+      clock: facts.clock, policy: facts.fleetPolicy)
   }
 
   /// The report signed by the device, as it goes to the hub and into evidence. The key's id is the device's.

@@ -80,7 +80,7 @@ extension APIFailure {
     case .unknownRole, .badSubject, .badTokenName:
       self.init(status: 400, code: "bad_request", message: error.description)
     case .unknownToken, .unknownBinding: self.init(status: 404, code: "not_found", message: error.description)
-    case .tokenExists, .boundByFile, .lastAdministrator, .separated:
+    case .tokenExists, .boundByFile, .boundByFleet, .beyondCeiling, .lastAdministrator, .separated:
       self.init(status: 409, code: "conflict", message: error.description)
     }
   }

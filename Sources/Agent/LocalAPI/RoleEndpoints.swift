@@ -9,6 +9,9 @@ extension LocalAPI {
     router.on("GET", "/skerry/v1/roles", .needs(.roleRead)) { request, _, _ in
       return .json(200, roles())
     }
+    router.on("GET", "/skerry/v1/policy", .needs(.roleRead)) { _, _, _ in
+      .json(200, ["policy": access.fleetJSON(), "refused": access.refusalJSON()])
+    }
     // Tells who asked for what, so it wants what reading the log wants.
     router.on("POST", "/skerry/v1/roles/simulate", .needs(.auditRead)) { request, _, _ in try await simulate(request) }
     router.on("POST", "/skerry/v1/bindings", .decides(.roleManage, on: "the role that is given")) {
@@ -77,7 +80,7 @@ extension LocalAPI {
       "roles": .array(
         policy.roles.map { role in
           [
-            "name": .string(role.name), "summary": .string(role.summary),
+            "name": .string(role.name), "summary": .string(role.summary), "isFleets": .bool(role.isCentral),
             "inherits": .array(role.inherits.map(JSONValue.string)),
             "allow": .array(role.permissions.map(LocalAPI.permission)),
             "forbid": .array(role.forbids.map(LocalAPI.permission)),
@@ -90,7 +93,7 @@ extension LocalAPI {
           members["limits"] = policy.bindingLimits[binding].map(LocalAPI.limits)
           return .object(members)
         }),
-      "forbid": .array(policy.forbids.map(LocalAPI.permission)),
+      "forbid": .array((policy.fleetForbids + policy.forbids).map(LocalAPI.permission)),
       "separation": .array(
         policy.separation.map { set in
           [

@@ -52,7 +52,7 @@ extension LocalAPI {
             "state": .string($0.state.rawValue), "stale": .bool(freshness.isStale),
           ]
         }),
-      "clock": LocalAPI.clock(account), "freshness": LocalAPI.freshness(freshness),
+      "policy": access.fleetJSON(), "clock": LocalAPI.clock(account), "freshness": LocalAPI.freshness(freshness),
       "engines": .array(engines.map { LocalAPI.engine($0) }), "account": desk.gate.account(of: caller.label),
       "enginePrograms": .array(EngineAdapters(configuration).facts),
       "store": try await store(),

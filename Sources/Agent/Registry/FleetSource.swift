@@ -1,4 +1,5 @@
 import Fleet
+public import Trust
 
 /// Where everything signed comes from: a hub, or a stick that was filled at one. What arrives is untrusted; `Intake`
 /// decides over it, and the same bytes have the same outcome whichever way they came.
@@ -8,6 +9,14 @@ public protocol FleetSource: ModelSource {
   func imageMetadata(_ file: String, limit: Int) async throws -> [UInt8]?
   /// The same of the director's metadata for this box.
   func directorMetadata(_ file: String, limit: Int) async throws -> [UInt8]?
+  /// A small file of the image repository's, whole: `path` is where it lies among the targets. At most `limit` bytes.
+  func target(_ path: String, _ digest: Digest, limit: Int) async throws -> [UInt8]
+}
+
+extension FleetSource {
+  public func target(_ path: String, _ digest: Digest, limit: Int) async throws -> [UInt8] {
+    throw RegistryError.notServed(path)
+  }
 }
 
 /// How a source misbehaves, apart from what its bytes say.

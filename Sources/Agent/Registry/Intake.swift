@@ -22,6 +22,8 @@ struct Intake: Sendable {
   struct Outcome: Sendable {
     /// The versions of some metadata rose.
     var isMetadataChanged = false
+    /// Another policy of the fleet's is in force.
+    var isPolicyChanged = false
     var models = ReconcileResult()
     var failures: [Failure] = []
     /// What was refused on the way, each on record.
@@ -72,6 +74,8 @@ struct Intake: Sendable {
     }
     outcome.failures += admission.malformed.map { Failure(model: "", message: "\($0)") }
     if let problem = round.problem { outcome.failures.append(Failure(model: "", message: problem)) }
+    // Before the models, which may take long.
+    try await takePolicy(admission.policy, from: source, ledger, &outcome)
     do {
       outcome.models = try await registry.reconcile(
         wanted: admission.wanted, kept: admission.kept, source: source, progress: progress)
@@ -103,7 +107,25 @@ struct Intake: Sendable {
         of: await paths(statement), in: &trusted, at: .distantPast, from: nil, nil, &failures),
       let admission = try? await decide(statement, answers), admission.refusals.isEmpty
     else { return true }
+    if let policy = admission.policy, await registry.policies?.needs(policy) == true { return true }
     return await registry.needsWork(wanted: admission.wanted, kept: admission.kept)
+  }
+
+  private func takePolicy(
+    _ policy: PolicyTarget?, from source: any FleetSource, _ ledger: AttackLedger, _ outcome: inout Outcome
+  ) async throws {
+    guard let policy, let policies = await registry.policies else { return }
+    do {
+      outcome.isPolicyChanged = try await policies.take(policy, from: source, registry: registry)
+    } catch let report as AttackReport {
+      try await ledger.record(report)
+      outcome.failures.append(Failure(model: "", message: "the fleet's policy \(policy.name) is refused: \(report)"))
+    } catch let fault as SourceFault {
+      try await ledger.record(fault.report("policy"))
+      throw fault
+    } catch let error where error is FleetPolicyRefused || error is RegistryError {
+      outcome.failures.append(Failure(model: "", message: "\(error)"))
+    }
   }
 
   // MARK: metadata

@@ -18,7 +18,7 @@ extension Intake {
     _ ledger: AttackLedger?, _ failures: inout [Failure]
   ) async throws -> ImageAnswers {
     var answers = ImageAnswers()
-    for path in paths.sorted() where path.hasPrefix("models/") {
+    for path in paths.sorted() where path.hasPrefix("models/") || path.hasPrefix(PolicyTarget.folder) {
       do {
         let found = try await TUFWorkflow.search(path, in: &trusted, now: started) { file in
           try await registry.delegated(file)

@@ -32,6 +32,8 @@ public actor ModelRegistry {
   /// The floors as the file beside the database has them.
   var keptFloors: [ModelName: ModelVersion]
   var isReconciling = false
+  /// Who takes in the fleet's policy; nil: nobody.
+  private(set) var policies: FleetPolicies?
   /// Called before a model takes the place of an older version, with its file complete and verified.
   var warmUp: (@Sendable (InstalledModel, ModelRegistry) async -> Void)?
 
@@ -92,6 +94,8 @@ public actor ModelRegistry {
     self.trusted = trusted
     self.director = director
   }
+
+  func setPolicies(_ policies: FleetPolicies) { self.policies = policies }
 
   func setWarmUp(_ warmUp: @escaping @Sendable (InstalledModel, ModelRegistry) async -> Void) { self.warmUp = warmUp }
 

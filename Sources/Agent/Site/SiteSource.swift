@@ -26,6 +26,10 @@ final class SiteSource: FleetSource {
     try await hub.directorMetadata(file, limit: limit)
   }
 
+  func target(_ path: String, _ digest: Digest, limit: Int) async throws -> [UInt8] {
+    try await hub.target(path, digest, limit: limit)
+  }
+
   func index(_ digest: Digest, limit: Int) async throws -> [UInt8] {
     if let bytes = await site.index(digest, limit: limit) { return bytes }
     return try await hub.index(digest, limit: limit)

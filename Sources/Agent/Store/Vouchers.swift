@@ -33,6 +33,7 @@ struct VoucherNote: Sendable, Hashable {
     let sha256: String
 
     init(_ manifest: ModelManifest) { (path, sha256) = (manifest.targetPath, manifest.sha256.hex) }
+    init(_ policy: PolicyTarget) { (path, sha256) = (policy.path, policy.sha256.hex) }
     init(path: String, sha256: String) { (self.path, self.sha256) = (path, sha256) }
   }
 
@@ -100,21 +101,32 @@ extension ModelRegistry {
   /// Keeps the metadata that admits a model, before the model becomes active. Throws `RegistryError.unvouched` when the
   /// metadata on disk does not: in a dispute between the two repositories nothing newer takes the old voucher's place.
   func vouch(for manifest: ModelManifest) async throws {
+    try await vouch(VoucherNote.Key(manifest), label: manifest.label) { (try? ModelManifest($0)) == manifest }
+  }
+
+  /// The same for a policy of the fleet's.
+  func vouch(for policy: PolicyTarget) async throws {
+    try await vouch(VoucherNote.Key(policy), label: policy.path) { PolicyTarget($0) == policy }
+  }
+
+  private func vouch(
+    _ key: VoucherNote.Key, label: String, isMeant: @escaping @Sendable (TUFTarget) -> Bool
+  ) async throws {
     guard let vouching else { return }
     let (metadata, admitted) = (metadata, admitted)
-    @Sendable func unvouched(_ reason: String) -> RegistryError { .unvouched(manifest.label, reason: reason) }
+    @Sendable func unvouched(_ reason: String) -> RegistryError { .unvouched(label, reason: reason) }
     guard let anchor = vouching.anchor() else { throw unvouched(Voucher.Failure.unanchored.description) }
     guard let trusted, let director, let chosen = director.targetsMetadata else {
       throw unvouched("there is no signed metadata on this box")
     }
     let note = try await offPool { () -> VoucherNote in
-      guard let lists = try Voucher.lists(naming: manifest.targetPath, in: trusted, kept: { try metadata.role($0) })
+      guard let lists = try Voucher.lists(naming: key.path, in: trusted, kept: { try metadata.role($0) })
       else { throw unvouched("no kept list of models names it") }
       let voucher = Voucher(
         roots: try metadata.roots(through: trusted.rootVersion), lists: lists,
         directorRoot: director.root.document.bytes, directorTargets: chosen.document.bytes)
       do {
-        try voucher.demand(manifest, device: vouching.device, anchor: anchor)
+        try voucher.demand(key.path, device: vouching.device, anchor: anchor, isMeant: isMeant)
       } catch let failure as Voucher.Failure { throw unvouched(failure.description) }
       let files = lists.map(\.bytes) + [voucher.directorRoot, voucher.directorTargets]
       try DurableFile.makeDirectory(admitted)
@@ -127,7 +139,6 @@ extension ModelRegistry {
         root: trusted.rootVersion, roles: lists.map(\.role), lists: Array(digests.prefix(lists.count)),
         directorRoot: digests[lists.count], directorTargets: digests[lists.count + 1])
     }
-    let key = VoucherNote.Key(manifest)
     guard notes[key] != note else { return }
     try await database.write { try VoucherNote.put(note, key, $0) }
     notes[key] = note
@@ -138,9 +149,39 @@ extension ModelRegistry {
     do { try await vouch(for: manifest) } catch RegistryError.unvouched {}
   }
 
+  /// The same for a policy.
+  func renewVoucher(_ policy: PolicyTarget) async throws {
+    do { try await vouch(for: policy) } catch RegistryError.unvouched {}
+  }
+
+  /// Why no kept, signed metadata names this policy for this box; nil: it does.
+  func voucherFailure(of path: String, _ sha256: Digest) throws -> String? {
+    guard let vouching else { return nil }
+    do {
+      guard let anchor = vouching.anchor() else { throw Voucher.Failure.unanchored }
+      guard let voucher = try voucher(VoucherNote.Key(path: path, sha256: sha256.hex)) else {
+        throw Voucher.Failure.notNamed
+      }
+      try voucher.demand(path, device: vouching.device, anchor: anchor) { PolicyTarget($0)?.sha256 == sha256 }
+      return nil
+    } catch let failure as Voucher.Failure {
+      return "a row names a policy for which nobody vouches: \(failure)"
+    }
+  }
+
+  /// Forgets what vouched for the policies before this one.
+  func forgetVouchers(allBut policy: PolicyTarget) async throws {
+    let stale = notes.keys.filter { $0.path.hasPrefix(PolicyTarget.folder) && $0 != VoucherNote.Key(policy) }
+    guard !stale.isEmpty else { return }
+    try await database.write { connection in
+      for key in stale { try VoucherNote.remove(key, connection) }
+    }
+    for key in stale { notes[key] = nil }
+  }
+
   /// Whether kept, signed metadata names this very model for this box. A row alone admits nothing.
-  private func voucher(of manifest: ModelManifest) throws -> Voucher? {
-    guard let note = notes[VoucherNote.Key(manifest)] else { return nil }
+  private func voucher(_ key: VoucherNote.Key) throws -> Voucher? {
+    guard let note = notes[key] else { return nil }
     func file(_ digest: Digest) throws -> [UInt8]? {
       try DurableFile.read("\(admitted)/\(digest.hex).json").flatMap { Digest(of: $0) == digest ? $0 : nil }
     }
@@ -162,7 +203,7 @@ extension ModelRegistry {
     do {
       guard let anchor = vouching.anchor() else { throw Voucher.Failure.unanchored }
       guard !isLeftBehind(model.manifest) else { throw Voucher.Failure.leftBehind }
-      guard let voucher = try voucher(of: model.manifest) else { throw Voucher.Failure.notNamed }
+      guard let voucher = try voucher(VoucherNote.Key(model.manifest)) else { throw Voucher.Failure.notNamed }
       return try voucher.demand(model.manifest, device: vouching.device, anchor: anchor)
     } catch let failure as Voucher.Failure {
       reason = failure.description
@@ -188,7 +229,7 @@ extension ModelRegistry {
   /// Forgets vouchers of models that are gone, and the files that no other needs.
   func sweepVouchers() async throws {
     let rows = Set(models.map { VoucherNote.Key($0.manifest) })
-    let stale = notes.keys.filter { !rows.contains($0) }
+    let stale = notes.keys.filter { !rows.contains($0) && !$0.path.hasPrefix(PolicyTarget.folder) }
     if !stale.isEmpty {
       try await database.write { connection in
         for key in stale { try VoucherNote.remove(key, connection) }

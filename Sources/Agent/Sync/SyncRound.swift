@@ -136,7 +136,7 @@ struct SyncRound: Sendable {
     outcome.failures += taken.failures.map { SyncOutcome.Failure(model: $0.model, message: $0.message) }
     outcome.fetchedBytes = taken.models.fetchedBytes
     outcome.waiting = taken.models.hold.map { "\($0)" }
-    outcome.changed = taken.models.isChanged || taken.isMetadataChanged
+    outcome.changed = taken.models.isChanged || taken.isMetadataChanged || taken.isPolicyChanged
   }
 
   private var intake: Intake {

@@ -2,7 +2,7 @@ import Host
 import Trust
 
 /// Watches what changes with time alone, and tells of each change once: a clock that is doubted or right again, metadata
-/// that went stale, tokens that ended.
+/// that went stale, the fleet's policy that ran out, tokens that ended.
 final class ClockKeeper: Sendable {
   /// How often to look when nothing calls.
   private static let pause: Duration = .seconds(20)
@@ -44,6 +44,7 @@ final class ClockKeeper: Sendable {
         try await tellOfStep()
         try await tellOfClock()
         try await tellOfFreshness()
+        try await tellOfPolicy()
         if let signed = clock.takeNews() { try await access.reviveTokens(signed: signed) }
         try clock.saveIfDue()
       } catch {
@@ -79,6 +80,25 @@ final class ClockKeeper: Sendable {
     }
     try await audit(.clock, "system", fields)
     try clock.setTold(.doubt, judged.doubt?.rawValue)
+  }
+
+  private func tellOfPolicy() async throws {
+    let word = access.fleetState
+    guard word != clock.told(.policy) else { return }
+    if let word {
+      let fields = access.fleetJSON()
+      if word == "stale" {
+        Log.shared.warning("the fleet's policy has expired; its stale roles count until a sync brings a newer one")
+      }
+      try await audit(
+        .policy, "system",
+        [
+          "event": .string(word == "in force" ? "in-force" : word), "name": fields["name"] ?? .null,
+          "serial": fields["serial"] ?? .null,
+          "expires": fields["expires"] ?? .null,
+        ])
+    }
+    try clock.setTold(.policy, word)
   }
 
   private func tellOfFreshness() async throws {

@@ -2,7 +2,7 @@
 public enum AuditKind: String, Sendable, Hashable, CaseIterable {
   case start, stop, reload
   case decision, inference, limit
-  case role, token, variant
+  case role, token, variant, policy
   case breakGlass = "break-glass"
   case enroll, sync, bundle, site
   case model, store, grace, freshness
@@ -20,6 +20,7 @@ public enum AuditKind: String, Sendable, Hashable, CaseIterable {
     case .role: "a change of who has which role, or of the policy file"
     case .token: "a change of a token"
     case .variant: "a change of a model's variant"
+    case .policy: "the fleet's policy was taken over or refused, expired, or is not as it was signed"
     case .breakGlass: "a sealed code was given, a door opened or closed"
     case .enroll: "the box joins a fleet"
     case .sync: "a sync with the hub is over"

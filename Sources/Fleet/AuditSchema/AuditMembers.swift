@@ -46,6 +46,12 @@ extension AuditKind {
         .must("event", .word(["create", "replace", "delete"])), .must("variant", .name), .must("base", .name),
         .must("definition", .digest),
       ]
+    case .policy:
+      [
+        .must("event", .word(["adopted", "refused", "in-force", "stale", "damaged"])), .may("name", .name),
+        .may("serial", .integer), .may("sha256", .digest), .may("expires", .integer), .may("replayed", .integer),
+        .may("changed", .integer), .may("denied", .integer), .may("reason", Self.sentence),
+      ]
     case .breakGlass:
       [
         .must("event", .word(["refused", "first", "opened", "failed", "closed"])), .may("id", Self.word),

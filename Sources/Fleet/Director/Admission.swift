@@ -57,6 +57,8 @@ public struct Admission: Sendable {
   /// To be left as it is: neither brought further nor removed.
   public internal(set) var kept: [ModelManifest] = []
   public internal(set) var refusals: [Refusal] = []
+  /// The fleet's policy for this box; nil: none is named, or it is refused.
+  public internal(set) var policy: PolicyTarget?
   /// Targets on which both agree and that are no model as Skerry publishes them.
   public internal(set) var malformed: [ManifestError] = []
 
@@ -82,6 +84,7 @@ public struct Admission: Sendable {
     guard statement.device == device else {
       throw AttackReport(.wrongDevice, role: "director/targets", reason: "it is for another box")
     }
+    judgePolicy(statement, images, unclear)
     // Names about which director and image repository disagree: what is installed of them stays.
     var disputed: Set<String> = []
     for entry in statement.entries where entry.target.path.hasPrefix("models/") {
@@ -104,6 +107,37 @@ public struct Admission: Sendable {
       keep(model, images, unclear)
     }
     wanted.sort { ($0.manifest.name, $0.manifest.version) < ($1.manifest.name, $1.manifest.version) }
+  }
+
+  /// The one policy that the director names. A box that has had one keeps it while none is named.
+  private mutating func judgePolicy(
+    _ statement: DirectorStatement, _ images: [String: Image], _ unclear: Set<String>
+  ) {
+    let entries = statement.entries.map(\.target).filter { $0.path.hasPrefix(PolicyTarget.folder) }
+    func refuse(_ attack: Attack, _ reason: String) {
+      refusals.append(Refusal(model: "", report: AttackReport(attack, role: "director/targets", reason: reason)))
+    }
+    guard let target = entries.first, !unclear.contains(target.path) else { return }
+    guard entries.count == 1 else { return refuse(.malformed, "it names \(entries.count) policies for one box") }
+    guard let image = images[target.path]?.target else {
+      return refuse(.foreignImage, "it names a policy that the image repository does not name")
+    }
+    let differing = Admission.differences(target, image)
+    guard differing.isEmpty else {
+      return refuse(
+        .directorDisagrees, "the policy: another \(differing.joined(separator: ", ")) than the image repository")
+    }
+    policy = PolicyTarget(image)
+    if policy == nil { refuse(.malformed, "it names a policy that is none as Skerry publishes them") }
+  }
+
+  /// What two targets of one path differ in.
+  private static func differences(_ target: TUFTarget, _ image: TUFTarget) -> [String] {
+    [
+      target.length == image.length ? nil : "length",
+      target.sha256 != nil && target.sha256 == image.sha256 ? nil : "sha256",
+      target.custom?["skerry"] == image.custom?["skerry"] ? nil : "custom.skerry",
+    ].compactMap(\.self)
   }
 
   /// What is here stays while the image repository has something under its path: a model that the publisher withdrew
@@ -135,11 +169,7 @@ public struct Admission: Sendable {
     guard let image = images[target.path] else {
       throw refused(.foreignImage, "it names a model that the image repository does not name")
     }
-    let differing = [
-      target.length == image.target.length ? nil : "length",
-      target.sha256 != nil && target.sha256 == image.target.sha256 ? nil : "sha256",
-      target.custom?["skerry"] == image.target.custom?["skerry"] ? nil : "custom.skerry",
-    ].compactMap(\.self)
+    let differing = differences(target, image.target)
     guard differing.isEmpty else {
       let label = (try? ModelManifest(image.target))?.label ?? "a model"
       throw refused(

@@ -9,6 +9,7 @@ import Trust
 /// | `NAME:VERSION` | this version |
 /// | `NAME=VERSION` | this version, even where the box has had a newer one: a signed rollback |
 /// | `*` | the newest of every name that no other word names |
+/// | `policies/NAME` | the policy of this name, instead of the one called `default` |
 public struct Assignment: Hashable, Sendable {
   /// One model that the box is to have.
   public struct Choice: Hashable, Sendable {
@@ -27,7 +28,7 @@ public struct Assignment: Hashable, Sendable {
 
   /// Whether a word has one of the forms above.
   public static func isWord(_ word: String) -> Bool {
-    if word == everything { return true }
+    if word == everything || policyName(of: word) != nil { return true }
     let parts = split(word)
     return parts.name != nil && (parts.mark == nil || parts.version != nil)
   }
@@ -36,6 +37,27 @@ public struct Assignment: Hashable, Sendable {
   public func rollingBack(_ name: ModelName, to version: ModelVersion) -> Assignment {
     let others = (words ?? [Assignment.everything]).filter { Assignment.split($0).name != name }
     return Assignment(others + [Assignment.rollback(name, to: version)])
+  }
+
+  /// The policy's name of `policies/NAME`; nil for other words.
+  public static func policyName(of word: String) -> ModelName? {
+    word.hasPrefix(PolicyTarget.folder) ? ModelName(word.dropFirst(PolicyTarget.folder.count)) : nil
+  }
+
+  /// The name of the assigned policy; nil: the one called `default`.
+  public var policy: ModelName? { (words ?? []).compactMap(Assignment.policyName).first }
+
+  /// The same with another policy; nil: the one called `default`.
+  public func deciding(by policy: ModelName?) -> Assignment {
+    let others = (words ?? [Assignment.everything]).filter { Assignment.policyName(of: $0) == nil }
+    guard let policy else { return others == [Assignment.everything] ? Assignment(nil) : Assignment(others) }
+    return Assignment(others + [PolicyTarget.folder + policy.description])
+  }
+
+  /// Other models with the same policy, unless the words name one.
+  public func assigning(_ models: [String]?) -> Assignment {
+    let next = Assignment(models)
+    return next.policy == nil ? next.deciding(by: policy) : next
   }
 
   /// The name that a word is about; nil for `*` and for what is no word.
@@ -76,6 +98,9 @@ public struct Assignment: Hashable, Sendable {
       }
       take(versions.last { $0.manifest.version == version }?.target, isRollback: mark == "=")
     }
+    // A policy that is assigned and not published is none: no other takes its place.
+    let policy = policy?.description ?? PolicyTarget.standard
+    take(targets.first { PolicyTarget($0)?.name.description == policy })
     return chosen.values.sorted { $0.target.path < $1.target.path }
   }
 }

@@ -61,6 +61,13 @@ public struct Voucher: Sendable {
   ///
   /// - anchor: the digest of the root that the box was enrolled with.
   public func demand(_ manifest: ModelManifest, device: DeviceID, anchor: Digest) throws(Failure) {
+    try demand(manifest.targetPath, device: device, anchor: anchor) { (try? ModelManifest($0)) == manifest }
+  }
+
+  /// The same of anything that has a path among the targets; `isMeant` tells whether a target that has it is the one.
+  public func demand(
+    _ path: String, device: DeviceID, anchor: Digest, isMeant: (TUFTarget) -> Bool
+  ) throws(Failure) {
     do {
       guard let first = roots.first, Digest(of: first) == anchor else { throw Failure.unanchored }
       let director = try TrustedMetadata(trustedRoot: directorRoot)
@@ -71,7 +78,8 @@ public struct Voucher: Sendable {
         // The director's root was signed by the root keys of that time.
         isAnchored = isAnchored || (try? image.demandAnchor(of: director.root)) != nil
       }
-      let target = try named(manifest, by: image)
+      let target = try named(path, by: image)
+      guard isMeant(target) else { throw Failure.notNamed }
       guard isAnchored, TUFBinding(of: director.root.document).repository == TUFBinding.director else {
         throw Failure.notChosen
       }
@@ -91,12 +99,12 @@ public struct Voucher: Sendable {
   }
 
   /// The target, from the top-level targets down to the list that names it, each signed as the one above demands.
-  private func named(_ manifest: ModelManifest, by image: TrustedMetadata) throws -> TUFTarget {
+  private func named(_ path: String, by image: TrustedMetadata) throws -> TUFTarget {
     guard let top = lists.first, top.role == "targets" else { throw Failure.notNamed }
     var list = try TUFTargets(image.verified(top.bytes, as: .targets).0)
     for next in lists.dropFirst() {
       let delegations = list.delegations
-      guard let role = delegations?.roles(for: manifest.targetPath).first(where: { $0.name == next.role }) else {
+      guard let role = delegations?.roles(for: path).first(where: { $0.name == next.role }) else {
         throw Failure.notNamed
       }
       let document = try TUFDocument(parsing: next.bytes, as: .targets)
@@ -107,8 +115,7 @@ public struct Voucher: Sendable {
       list = try TUFTargets(document)
     }
     guard TUFBinding(of: list.document) == .image,
-      let target = list.targets.first(where: { $0.path == manifest.targetPath }),
-      (try? ModelManifest(target)) == manifest
+      let target = list.targets.first(where: { $0.path == path })
     else { throw Failure.notNamed }
     return target
   }

@@ -31,6 +31,9 @@ struct AdminAPI: Sendable {
     on("POST", "/devices/{id}/assign") { request, parameters in
       try await assign(parameters["id"], request.body.collect(upTo: 64 << 10))
     }
+    on("POST", "/devices/{id}/policy") { request, parameters in
+      try await assignPolicy(parameters["id"], request.body.collect(upTo: 4 << 10))
+    }
     on("POST", "/devices/{id}/rollback") { request, parameters in
       try await rollback(parameters["id"], request.body.collect(upTo: 4 << 10))
     }
@@ -151,7 +154,29 @@ struct AdminAPI: Sendable {
         .malformed, "\(word) is no model's name",
         hint: "write NAME, NAME:VERSION, NAME=VERSION for a rollback, or * for all others")
     }
-    _ = try await state.store.assign(device.id, models: message.models)
+    _ = try await state.store.assign(device.id, models: Assignment(device.assigned).assigning(message.models).words)
+    return try await self.device(text)
+  }
+
+  private struct PolicyRequest: Decodable { let policy: String? }
+
+  private func assignPolicy(_ text: String, _ body: [UInt8]) async throws -> HTTPResponse {
+    let device = try await known(text)
+    let message = try Decode.message(PolicyRequest.self, from: body)
+    let published = try await director.directed().compactMap { PolicyTarget($0)?.name }
+    var name: ModelName?
+    if let wanted = message.policy {
+      name = published.first { $0.description == wanted }
+      guard name != nil else {
+        throw HubError(
+          .notFound, "no policy \(wanted) is published",
+          hint: published.isEmpty
+            ? "publish one first: skerry repo access add"
+            : "published are: " + published.map(\.description).sorted().joined(separator: ", "))
+      }
+    }
+    _ = try await state.store.assign(device.id, models: Assignment(device.assigned).deciding(by: name).words)
+    Log.shared.notice("policy assigned", ["device": device.id.hex, "policy": message.policy ?? PolicyTarget.standard])
     return try await self.device(text)
   }
 

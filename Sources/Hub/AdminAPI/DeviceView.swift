@@ -128,6 +128,7 @@ public struct DeviceView: Sendable {
       "id": .string(device.id.hex), "name": .string(device.name), "publicKey": .string(device.key.hex),
       "agentVersion": .string(device.agentVersion), "enrolled": .integer(device.enrolledAt),
       "lastSeen": .integer(device.lastSeen), "revoked": .bool(device.revokedAt != nil),
+      "policy": report?.body["policy"] ?? .null,
       "assigned": device.assigned.map { .array($0.map { .string($0) }) } ?? .null,
       "models": .array(
         (state?.models ?? []).map { model in

@@ -106,9 +106,11 @@ public actor Director {
   func statement(
     for device: DeviceID, words: [String]?, seen: RepositoryVersions? = nil, now: Date
   ) async throws -> RepositoryVersions {
-    let targets = Assignment(words).choose(among: try await directed()).prefix(DirectorStatement.longest).map {
-      DirectorStatement.target($0.target, isRollback: $0.isRollback)
-    }
+    // A policy is not crowded out by models.
+    let chosen = Assignment(words).choose(among: try await directed())
+    let policies = chosen.filter { PolicyTarget($0.target) != nil }
+    let models = chosen.filter { PolicyTarget($0.target) == nil }.prefix(DirectorStatement.longest - policies.count)
+    let targets = (models + policies).map { DirectorStatement.target($0.target, isRollback: $0.isRollback) }
     let grants = try await store.breakGlass(device, now: Int64(now.timeIntervalSince1970))
     // No suspension from here on: what is compared is what is written.
     guard let root = try newestRoot() else { return RepositoryVersions() }

@@ -78,7 +78,7 @@ enum RepoAdd {
   }
 
   /// A box must find the target where it was put.
-  private static func demandFound(_ draft: RepoDraft, _ target: TUFTarget, _ role: String) throws {
+  static func demandFound(_ draft: RepoDraft, _ target: TUFTarget, _ role: String) throws {
     let found = try draft.tree().find(target.path)
     guard found?.role == role, found?.target == target else {
       throw CommandFailure(
@@ -89,7 +89,7 @@ enum RepoAdd {
   }
 
   /// The role that `--role` names; of bins the one that the path belongs to.
-  private static func role(_ command: ParsedCommand, _ draft: RepoDraft, _ path: String) throws -> String {
+  static func role(_ command: ParsedCommand, _ draft: RepoDraft, _ path: String) throws -> String {
     guard let name = command.option("role"), name != "targets" else { return "targets" }
     if draft.staging.document(name) != nil, TUFRole(rawValue: name) == nil { return name }
     for document in draft.staging.base.values where document.role == .targets {

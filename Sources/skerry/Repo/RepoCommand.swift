@@ -37,6 +37,7 @@ enum RepoCommands {
       case "publisher add", "publisher list", "publisher remove": try RepoPublisherCommands.run(invocation)
       case "add": try await RepoAdd.run(command)
       case "remove": try RepoChanges.remove(command)
+      case "access add", "access list", "access remove": try RepoAccess.run(command)
       case "renew": try RepoChanges.renew(command)
       case "gc": try RepoGC.run(command)
       case "stage": try RepoStaging.stage(command)

@@ -25,6 +25,7 @@ struct RepoCopy {
     for (object, file) in files where missing.contains(object) {
       try await place.copy(object.name, from: folder.file(file), sha256: file.sha256)
     }
+    try await copy(upload.policies.map { "targets/\($0.filePath)" })
     progress.finish()
     for file in try order(there) { try await copyMetadata(file) }
     return sent
@@ -65,7 +66,7 @@ struct RepoCopy {
     return wanted.count
   }
 
-  /// Indexes and publishers' signatures.
+  /// Small files whose names hold their digests.
   private func copy(_ names: [String]) async throws {
     let objects = try names.map { name in
       guard let size = DurableFile.size("\(folder.path)/\(name)") else { throw TUFError.missing(file: name) }

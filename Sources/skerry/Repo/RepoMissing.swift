@@ -1,3 +1,4 @@
+import Fleet
 import Models
 import Storage
 import Trust
@@ -15,6 +16,12 @@ enum RepoMissing {
     if contents.targets == nil { missing.append("the list of models (targets)") }
     for problem in contents.tree?.problems ?? [] { missing.append("the list of \(problem.role): \(problem.reason)") }
     for target in contents.models {
+      if let policy = PolicyTarget(target) {
+        if RepoAccess.document(of: policy, folder) == nil {
+          missing.append("the policy \(policy.name): its file targets/\(policy.filePath)")
+        }
+        continue
+      }
       guard let manifest = try? RepoModels.manifest(target) else {
         missing.append("\(target.path) is no model that Skerry knows")
         continue

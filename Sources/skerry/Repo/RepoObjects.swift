@@ -1,4 +1,5 @@
 import CommandLine
+import Fleet
 import Models
 import Storage
 import Trust
@@ -15,6 +16,7 @@ enum RepoObjects {
   static func verify(
     _ target: TUFTarget, _ source: RepoSource, _ progress: ProgressBar, _ counts: inout Counts
   ) async throws {
+    if let policy = PolicyTarget(target) { return try await RepoAccess.verify(policy, source) }
     let manifest: ModelManifest
     do { manifest = try RepoModels.manifest(target) } catch {
       counts.skipped.append(error.description)

@@ -1,4 +1,5 @@
 import CommandLine
+import Fleet
 import FoundationEssentials
 import Models
 import Storage
@@ -86,10 +87,15 @@ struct RepoUpload {
   private(set) var signatures: [String] = []
   /// Models without an index, whose files travel as a whole.
   private(set) var files: [ModelManifest] = []
+  private(set) var policies: [PolicyTarget] = []
 
   init(_ folder: RepoFolder, _ contents: RepoContents) throws {
     var seen: Set<ChunkID> = []
     for target in contents.models {
+      if let policy = PolicyTarget(target) {
+        policies.append(policy)
+        continue
+      }
       let manifest = try RepoModels.manifest(target)
       if let signature = manifest.signature { signatures.append(signature.path) }
       guard let digest = manifest.index?.sha256 else {

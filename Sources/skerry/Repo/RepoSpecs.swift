@@ -3,7 +3,8 @@ import CommandLine
 /// The tree of `skerry repo`: help, completion and the manual come from it.
 enum RepoSpecs {
   static let all = [
-    initialize, key, role, delegate, RepoPublisherCommands.spec, add, remove, rotate, renew, policy, stage, sign,
+    initialize, key, role, delegate, RepoPublisherCommands.spec, add, remove,
+    RepoAccess.spec(directory: directory, changing: changing), rotate, renew, policy, stage, sign,
     commit, publish, status, check, RepoGC.spec,
   ]
 

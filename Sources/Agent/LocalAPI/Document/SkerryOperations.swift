@@ -69,6 +69,9 @@ extension APIDocument {
   private static let access: [APIOperation] = [
     of(
       "GET", "roles", "Roles and bindings.", .record(.must("roles", .list(.object)), .must("bindings", .list(.object)))),
+    of(
+      "GET", "policy", "The policy that the fleet signed for this box.",
+      .record(.must("policy", .orNull(.object)), .must("refused", .orNull(.object)))),
     APIOperation(
       method: "POST", path: "/skerry/v1/roles/simulate", summary: "Tries a policy on recorded decisions.",
       body: .closed(
