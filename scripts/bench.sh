@@ -21,3 +21,4 @@ python3 scripts/bench_inference.py
 python3 scripts/bench_fairness.py
 python3 scripts/bench.py
 python3 scripts/bench_transfer.py
+python3 scripts/bench_audit.py

@@ -63,7 +63,7 @@ public final class Agent: Sendable {
     }
     let access = try await AccessControl(
       policyFile: configuration.policyDirectory + "/roles.json5", database: database,
-      labels: configuration.labels, now: clock.now, audit: audit)
+      labels: configuration.labels, now: clock.now, isAuditWell: { log.trouble == nil }, audit: audit)
 
     let runningEngines = Late<InferenceService>()
     let registry = try await ModelRegistry.open(

@@ -7,7 +7,7 @@ let statusNoun = Noun(
     "status", "show the box: hub, models, engines, audit log, what waits",
     examples: [Example("skerry status --json", "the same for a program")])
 ) { invocation in
-  let status = try await invocation.agent.json("GET", "/skerry/v1/status")
+  let status = try await invocation.status()
   invocation.answer(status) { statusText(status, now: Clock.unixTime()) }
 }
 
@@ -41,6 +41,7 @@ func statusText(_ status: JSONValue, now: Int64) -> String {
   let cosigned = audit["cosignedSize"]?.integer
   rows.append(
     ("audit", "\(audit.text("size")) entries, \(cosigned.map { "the first \($0) cosigned" } ?? "none cosigned yet")"))
+  rows.append(("", auditTroubleText(audit["trouble"])))
   let waiting = status["outbox"]?["pending"]?.integer ?? status["outbox"]?.integer ?? 0
   rows.append(("outbox", waiting == 0 ? "empty" : "\(waiting) waiting for the hub"))
   return facts(rows)

@@ -64,6 +64,18 @@ import Web
     }
   }
 
+  @Test func aStatusThatCantBePutOnRecordTellsTheLogsTrouble() async throws {
+    let refused = answer(
+      ["error": ["code": "audit_unavailable", "message": "the audit log can't be written"]], status: 503)
+    let health: JSONValue = ["ok": true, "audit": ["seconds": 12, "cause": "readOnly"]]
+    try await withAgent(["GET /skerry/v1/status": refused, "GET /skerry/v1/health": answer(health)]) { agent in
+      let said = try await agent.run("status")
+      #expect(said.failure?.status == .tryLater)
+      #expect(said.failure?.message.contains("NOT WRITTEN for 12s: the disk is read-only") == true)
+      #expect(try await agent.run("status", "--json").json == health)
+    }
+  }
+
   @Test func aTokenIsAllThatStandardOutputGets() async throws {
     try await withAgent(["POST /skerry/v1/tokens": answer(["name": "app", "token": "skt_x"], status: 201)]) { agent in
       let said = try await agent.run("token", "create", "app", "--role", "chat", "-r", "auditor", "--expires", "1h")

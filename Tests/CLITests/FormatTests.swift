@@ -41,6 +41,20 @@ import enum CommandLine.ExitStatus
         """)
   }
 
+  @Test func anAuditLogThatCantBeWrittenSaysWhyAndWhatToDo() {
+    let status: JSONValue = ["audit": ["size": 3, "trouble": ["seconds": 65, "cause": "full"]]]
+    let text = statusText(status, now: 0)
+    #expect(text.contains("NOT WRITTEN for 1m 5s: the disk is full. Until it is, every request is refused\n"))
+    #expect(text.contains("make room on the disk"))
+    for cause in ["readOnly", "stalled", "moved", "replaced", "removed", "denied", "inputOutput", "of a newer agent"] {
+      let text = auditTroubleText(["seconds": 1, "cause": .string(cause)])
+      #expect(text?.contains("tampering") == false, "\(cause)")
+    }
+    #expect(
+      auditTroubleText(["seconds": 1, "cause": "damaged"])?.contains("restart the agent to begin a new log") == true)
+    #expect(auditTroubleText(.null) == nil)
+  }
+
   /// A newer agent may leave out or add what it likes; the command line goes on.
   @Test func anAnswerWithNothingInItIsStillShown() {
     #expect(statusText(.object([:]), now: 0).contains("not enrolled"))

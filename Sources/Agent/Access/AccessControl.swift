@@ -61,6 +61,8 @@ public final class AccessControl: Sendable {
   let state: Mutex<State>
   let database: Database
   let audit: AuditWriter
+  /// False while records can't be written. Then nobody works ahead of one.
+  let isAuditWell: @Sendable () -> Bool
   /// Where looks and refusals go.
   let repetitions: Repetitions
   let policyFile: String
@@ -79,7 +81,8 @@ public final class AccessControl: Sendable {
   public init(
     policyFile: String, database: Database, labels: [String: String] = [:],
     now: @escaping @Sendable () -> Int64 = Clock.unixTime,
-    monotonic: @escaping @Sendable () -> Duration = Clock.monotonic, audit: @escaping AuditWriter
+    monotonic: @escaping @Sendable () -> Duration = Clock.monotonic,
+    isAuditWell: @escaping @Sendable () -> Bool = { true }, audit: @escaping AuditWriter
   ) async throws {
     let file = try AccessControl.readPolicy(policyFile)
     let (bindings, tokens) = try await database.read { connection in
@@ -93,6 +96,7 @@ public final class AccessControl: Sendable {
     self.policyFile = policyFile
     self.database = database
     self.audit = audit
+    self.isAuditWell = isAuditWell
     repetitions = Repetitions(audit: audit)
     self.now = now
     self.labels = labels
@@ -131,7 +135,8 @@ public final class AccessControl: Sendable {
   }
 
   /// Decides, and returns at once when the answer is yes, its record on the way to the disk: what follows may be made
-  /// ready meanwhile, and nothing of it may leave the agent before `settled` returned. Throws `AccessFailure.denied`, when
+  /// ready meanwhile, and nothing of it may leave the agent before `settled` returned. While the log is known not to be
+  /// writable it returns when the record is durable. Throws `AccessFailure.denied`, when
   /// that is on record, or `.auditUnavailable`.
   ///
   /// - Parameter isVain: the request will come to nothing whatever is decided; it is on record like a refusal.
@@ -160,7 +165,11 @@ public final class AccessControl: Sendable {
       fields["role"] = .string(grounds.role)
       fields["rule"] = .string(grounds.description)
       if let loan = loan(behind: decision, caller, verb, resource) { fields["breakGlass"] = .string(loan) }
-      guard isVain || verb.isLook else { return PendingDecision(audit, caller.label, fields) }
+      guard isVain || verb.isLook else {
+        let pending = PendingDecision(audit, caller.label, fields)
+        if !isAuditWell() { try await pending.settled() }
+        return pending
+      }
       try await recordQuietly(caller.label, "\(verb.rawValue) \(resource) true", fields)
       return PendingDecision()
     case .denied(let denial):

@@ -74,14 +74,16 @@ final class AuditTree: Sendable {
   }
 
   private func write(_ entries: [RecordLog.Entry]) throws {
-    try state.withLock { state in
+    // Whoever asks for the head does not wait for the disk.
+    let (first, added) = state.withLock { state in
       state.staged = state.durable
       let first = Merkle.storedHashCount(treeSize: state.staged.size)
       var added: [Digest] = []
       added.reserveCapacity(entries.count * 2 + 64)
       for entry in entries { added += state.staged.append(Merkle.leafHash(entry.record)) }
-      try hashes.write(added, at: first)
+      return (first, added)
     }
+    try hashes.write(added, at: first)
   }
 
   /// Throws when the records don't agree with a signed head, or are missing at the beginning and no record says why;

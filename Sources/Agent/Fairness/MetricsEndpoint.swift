@@ -32,6 +32,9 @@ extension LocalAPI {
     text.begin("skerry_audit_bytes", .gauge, "Size of the audit log.")
     text.add(Double(log.bytes))
     text.gauge(
+      "skerry_audit_writable", "Whether records can be written; while they can't, requests are refused.",
+      log.trouble == nil ? 1 : 0)
+    text.gauge(
       "skerry_audit_cosigned_entries", "Records that the hub has cosigned.", Double(log.cosigned()?.size ?? 0))
     let syncing = try await sync.status()
     text.gauge("skerry_sync_enrolled", "Whether the box belongs to a fleet.", syncing.enrolled ? 1 : 0)

@@ -6,8 +6,10 @@ import Web
 
 extension LocalAPI {
   func addStatus(to router: inout GovernedRouter) {
-    router.open("GET", "/skerry/v1/health", "says that the agent answers, and nothing about the box") { _, _ in
-      .json(200, ["ok": true])
+    router.open(
+      "GET", "/skerry/v1/health", "says that the agent answers and whether records can be written, and nothing about the box"
+    ) { _, _ in
+      .json(200, ["ok": true, "audit": auditTrouble()])
     }
     router.on("GET", "/skerry/v1/status", .needs(.statusRead)) { request, _, caller in
       return .json(200, try await status(for: caller))
@@ -125,7 +127,12 @@ extension LocalAPI {
     let head = log.head()
     return [
       "size": .integer(Int64(clamping: head.size)), "root": .string(head.root.hex),
-      "cosignedSize": log.cosigned().map { .integer(Int64(clamping: $0.size)) } ?? .null,
+      "cosignedSize": log.cosigned().map { .integer(Int64(clamping: $0.size)) } ?? .null, "trouble": auditTrouble(),
     ]
+  }
+
+  /// Since how many seconds the log can't be written, and the cause as the record of the outage will name it; null: it can.
+  private func auditTrouble() -> JSONValue {
+    log.trouble.map { ["seconds": .integer($0.seconds), "cause": .string($0.cause)] } ?? .null
   }
 }

@@ -21,8 +21,13 @@ extension APIDocument {
     APIOperation(
       method: "GET", path: "/openapi.json", summary: "This document.", answers: [.json(.object)], needsCaller: false),
     APIOperation(
-      method: "GET", path: "/skerry/v1/health", summary: "That the agent answers.",
-      answers: [.json(.record(.must("ok", .boolean)))], needsCaller: false),
+      method: "GET", path: "/skerry/v1/health",
+      summary: "That the agent answers; and why the audit log can't be written, or null.",
+      answers: [
+        .json(
+          .record(
+            .must("ok", .boolean), .must("audit", .orNull(.record(.must("seconds", .count), .must("cause", .string))))))
+      ], needsCaller: false),
     of(
       "GET", "status", "The box in one object.",
       .record(.must("version", .string), .must("deviceID", .string), .must("models", .list(.object)))),
