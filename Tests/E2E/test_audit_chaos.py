@@ -12,6 +12,7 @@ import threading
 import time
 
 import pytest
+from box import Box
 from fuse_disk import MUTATING, Disk, why_not
 
 COUNT = int(os.environ.get("COUNT", "15"))
@@ -120,7 +121,7 @@ def test_no_acknowledged_record_is_lost_by_kill(tmp_path):
         opening = chance.random() < 0.2
         while not opening and not appender.lines and appender.process.poll() is None:
             time.sleep(0.002)
-        time.sleep(chance.random() ** 2 * 0.1)
+        time.sleep(chance.random() ** 2 * 0.2)
         appender.kill()
         errors = appender.wait()
         assert not errors, errors
@@ -178,6 +179,50 @@ def test_no_acknowledged_record_is_lost_by_a_power_cut(tmp_path):
     finally:
         if disk:
             disk.__exit__()
+
+
+@pytest.mark.chaos
+@pytest.mark.skipif(why_not() is not None, reason=f"skipped: no power cuts here: {why_not()}")
+def test_the_whole_agent_survives_power_cuts(mock_programs, tmp_path):
+    """Its audit log, its database and its keys on one disk: what it said yes to is there, and nothing else is done
+    than what is on record."""
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    chance = random.Random(seed)
+    home = tmp_path / "b"
+    home.mkdir()
+    with Disk(home / "lib") as disk:
+        box = Box(mock_programs, home).start()
+        given, number, key = set(), 0, box.status()["keys"]["device"]
+        try:
+            for _ in range(max(5, CUTS // 10)):
+                disk.hang(MUTATING, after=chance.randrange(400))
+                deadline = time.monotonic() + 20
+                while not disk.state()["waiting"] and time.monotonic() < deadline:
+                    number += 1
+                    try:
+                        made = box.skerry("token", "create", f"app-{number}", "--role", "chat", check=False, timeout=2)
+                    except subprocess.TimeoutExpired:
+                        break
+                    if made.returncode == 0:
+                        given.add(f"app-{number}")
+                box.daemon.process.kill()
+                disk.cut(chance.randrange(1 << 30))
+                box.daemon.process.wait(20)
+                box.start()
+                there = {token["name"] for token in box.json("token", "list")["tokens"]}
+                assert given <= there, f"tokens were lost: {given - there}"
+                records = [json.loads(line) for line in (box.state / "audit" / "log.jsonl").read_bytes().splitlines()]
+                recorded = json.dumps([record for record in records if record["kind"] == "token"])
+                assert all(f'"{name}"' in recorded or f":{name}" in recorded for name in there)
+                box.skerry("audit", "export", "--output", home / "export.jsonl")
+                box.skerry("audit", "verify", home / "export.jsonl", "--key", key)
+            assert given
+            print(f"{len(given)} tokens were given, none lost")
+        finally:
+            disk.calm()
+            print(box.daemon.tail())
+            box.daemon.kill()
 
 
 @pytest.mark.skipif(why_not() is not None, reason=f"skipped: no power cuts here: {why_not()}")
