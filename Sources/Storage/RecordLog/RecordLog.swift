@@ -134,7 +134,7 @@ public final class RecordLog: Sendable {
     try hooks.begin(offsets.first)
     try RecordScanner(file: file, from: offsets.start, to: size).scan { record in
       let entry = Entry(index: offsets.count, record: record)
-      if record.contains(0) { return false }
+      if RecordLog.hasForbiddenBytes(record) { return false }
       try hooks.onOpen(entry)
       offsets.append(length: record.count)
       return true
@@ -190,8 +190,9 @@ public final class RecordLog: Sendable {
     var at = known.index
     try RecordScanner(file: file, from: known.offset, to: offsets.end).scan { record in
       defer { at += 1 }
-      // What was read before the hole came is good, and the first index moves before the hole comes.
-      if record.first == 0 || record.isEmpty, first > at { throw StorageError.pruned(path: path, index: at) }
+      // What was read before the hole came is good, and the first index moves before the hole comes. A record that was read
+      // in two pieces may have it in its middle.
+      if record.isEmpty || RecordLog.hasForbiddenBytes(record), first > at { throw StorageError.pruned(path: path, index: at) }
       return at < index ? true : try body(Entry(index: at, record: record))
     }
   }

@@ -148,7 +148,8 @@ extension RecordLog {
     return batch
   }
 
-  private static func hasForbiddenBytes(_ record: [UInt8]) -> Bool {
+  /// A line feed or a zero: no record has either.
+  static func hasForbiddenBytes(_ record: [UInt8]) -> Bool {
     record.withUnsafeBytes { all in
       guard let base = all.baseAddress else { return false }
       return memchr(base, 0x0A, all.count) != nil || memchr(base, 0, all.count) != nil
