@@ -7,7 +7,7 @@ import Web
 extension LocalAPI {
   func addStatus(to router: inout GovernedRouter) {
     router.open(
-      "GET", "/skerry/v1/health", "says that the agent answers and whether records can be written, and nothing about the box"
+      "GET", "/skerry/v1/health", "says that the agent answers and whether it can write records, no more"
     ) { _, _ in
       .json(200, ["ok": true, "audit": auditTrouble()])
     }

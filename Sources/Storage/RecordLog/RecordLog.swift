@@ -190,9 +190,11 @@ public final class RecordLog: Sendable {
     var at = known.index
     try RecordScanner(file: file, from: known.offset, to: offsets.end).scan { record in
       defer { at += 1 }
-      // What was read before the hole came is good, and the first index moves before the hole comes. A record that was read
-      // in two pieces may have it in its middle.
-      if record.isEmpty || RecordLog.hasForbiddenBytes(record), first > at { throw StorageError.pruned(path: path, index: at) }
+      // What was read before the hole came is good, and the first index moves before the hole comes. A record that
+      // was read in two pieces may have it in its middle.
+      if record.isEmpty || RecordLog.hasForbiddenBytes(record), first > at {
+        throw StorageError.pruned(path: path, index: at)
+      }
       return at < index ? true : try body(Entry(index: at, record: record))
     }
   }
