@@ -26,8 +26,10 @@ enum AuditAppender {
       do {
         let index = try await log.append(
           AuditEvent(
-            kind: "inference", actor: "token:writer-\(writer)",
-            fields: ["q": .integer(sequence), "text": .string(padding)]))
+            kind: .decision, actor: "token:writer-\(writer)",
+            fields: [
+              "verb": "infer", "resource": .string("model:\(sequence)"), "allowed": true, "rule": .string(padding),
+            ]))
         guard let record = try log.entries(from: index, limit: 1).first else { continue }
         say("ack \(index) \(String(decoding: record.encoded(), as: UTF8.self))")
         if Int.random(in: 0..<16) == 0, let head = try? Checkpoint(noteText: log.signedHead().text) {

@@ -25,9 +25,11 @@ enum AuditRecords {
         + #""role":"chat","rule":"chat allows infer on model:*","t":\#(t),"v":1,"verb":"infer"}"# + "\n"
     }
     let digest = String(repeating: "0123456789abcdef", count: 4)
-    return #"{"actor":"\#(actor)","completionTokens":\#(index % 512),"engine":"llama.cpp","kind":"inference","#
-      + #""milliseconds":\#(index % 9000),"model":"\#(model)","n":\#(index),"outcome":"ok","#
-      + #""prompt":"hmac-sha256:\#(digest)","promptTokens":\#(index % 2048),"role":"chat","t":\#(t),"v":1}"# + "\n"
+    return
+      #"{"actor":"\#(actor)","api":"openai","cachedTokens":0,"completionTokens":\#(index % 512),"engine":"llama.cpp","#
+      + #""kind":"inference","milliseconds":\#(index % 9000),"model":"\#(model)","n":\#(index),"outcome":"completed","#
+      + #""prompt":"hmac-sha256:\#(digest)","promptTokens":\#(index % 2048),"role":"chat","sha256":"\#(digest)","#
+      + #""t":\#(t),"v":1,"version":"1.0.0"}"# + "\n"
   }
 
   private static func flush(_ bytes: [UInt8]) throws {
