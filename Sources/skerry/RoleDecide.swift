@@ -12,7 +12,8 @@ let roleLintSpec = CommandSpec(
     each other and come together, and a policy that nobody could mend. Ends with status 1 where there is something to say.
     """,
   arguments: [
-    ArgumentSpec("FILE", "the policy file (default: \(defaultPolicyFile))", .optional, completion: .files)
+    ArgumentSpec(
+      "FILE", "the policy file, or a fleet's policy (default: \(defaultPolicyFile))", .optional, completion: .files)
   ])
 
 let roleDecideSpec = CommandSpec(
@@ -40,9 +41,19 @@ func readPolicy(_ path: String) throws -> Policy {
   do { return try Policy(parsing: bytes) } catch { throw CommandFailure("\(path): \(error)", status: .data) }
 }
 
+/// What there is to say of a policy file, or of a fleet's policy.
+private func lint(_ path: String) throws -> [LintFinding] {
+  guard let bytes = try DurableFile.read(path, limit: FleetPolicy.limit), FleetPolicy.isMeant(bytes) else {
+    return try readPolicy(path).lint()
+  }
+  let policy: FleetPolicy
+  do { policy = try FleetPolicy(parsing: bytes) } catch { throw CommandFailure("\(path): \(error)", status: .data) }
+  return policy.errors() + policy.warnings()
+}
+
 let roleLint: Runner = { invocation in
   let path = invocation.command.optionalArgument("FILE") ?? defaultPolicyFile
-  let findings = try readPolicy(path).lint()
+  let findings = try lint(path)
   let listed = findings.map { finding -> JSONValue in
     ["kind": .string(finding.kind.rawValue), "path": .string(finding.path), "problem": .string(finding.problem)]
   }

@@ -8,7 +8,7 @@ let roleSimulateSpec = CommandSpec(
     Callers have the groups and scopes that they have today; addresses and the length of requests are not recorded, so that \
     conditions on them let nobody in. A decision that the policy in force does not make as it was recorded is marked.
     """,
-  arguments: [ArgumentSpec("FILE", "the policy, as roles.json5", completion: .files)],
+  arguments: [ArgumentSpec("FILE", "the policy: a roles.json5, or a fleet's (see repo access)", completion: .files)],
   options: [OptionSpec("days", value: "N", "how far back", default: "7")],
   examples: [Example("skerry role simulate new-roles.json5 --days 30", "what would have been different")])
 

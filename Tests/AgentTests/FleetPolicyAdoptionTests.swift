@@ -287,6 +287,12 @@ final class PolicyBox: Sendable {
     #expect(
       outcome.failures.first?.message.contains("5 of 6 decisions of the last 2 days would come out otherwise") == true)
     #expect(running.access.fleetState == nil && !running.policies.needs(strict))
+    // Whoever writes it can see that beforehand.
+    let tried = try running.access.simulate(Array(PolicyBox.document().utf8), days: 2, log: box.log)
+    #expect(tried.changes.map { "\($0.resource) \($0.wasAllowed) \($0.times)" } == ["model:other true 5"])
+    #expect(throws: ConfigurationError.self) {
+      try running.access.simulate(Array("{serial: 1, policy: {}}".utf8), days: 2, log: box.log)
+    }
     try box.publish(PolicyBox.document(serial: 2, trial: "{mostChanged: 5}"))
     try await running.sync()
     let record = try #require(box.records.of("policy").last)

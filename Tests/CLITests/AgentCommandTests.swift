@@ -100,6 +100,31 @@ import Web
     }
   }
 
+  @Test func theFleetsPolicyIsShownWithWhatDoesNotCountBesideIt() async throws {
+    let target = "GET /skerry/v1/policy"
+    let policy: JSONValue = [
+      "name": "default", "serial": 7, "sha256": "00", "state": "stale", "problem": .null, "expires": 1_000_000,
+      "staleRoles": ["chat"], "ceiling": ["infer", "model.list"], "adopted": 900_000, "replayed": 120, "changed": 3,
+      "ignored": [
+        ["path": "roles.mine.allow[0]", "problem": "the fleet's ceiling does not cover audit.read on audit:*"]
+      ],
+    ]
+    let refused: JSONValue = ["name": "default", "serial": 8, "sha256": "00", "reason": "serial: wrong type"]
+    try await withAgent([target: answer(["policy": policy, "refused": refused])]) { agent in
+      let said = try await agent.run("role", "policy").output
+      for words in [
+        "default, serial 7", "EXPIRED", "chat alone", "of 120 recorded decisions 3 come out otherwise",
+        "infer, model.list", "roles.mine.allow[0]: the fleet's ceiling", "default serial 8: serial: wrong type",
+      ] {
+        #expect(said.contains(words), "\(said)")
+      }
+    }
+    try await withAgent([target: answer(["policy": .null, "refused": .null])]) { agent in
+      let said = try await agent.run("role", "policy").output
+      #expect(said.contains("the fleet has signed none"))
+    }
+  }
+
   @Test func anExplanationNamesTheRemedy() async throws {
     let target = "GET /skerry/v1/explain?subject=local&verb=infer&resource=model%3Am"
     let denied: JSONValue = [

@@ -87,6 +87,47 @@ extension TestHub {
     return try #require(try answer.json["directorVersion"]?.integer, "\(answer.text)")
   }
 
+  @Test func aBoxGetsThePolicyThatIsAssigned() async throws {
+    try await fleet { hub, device in
+      func policy(_ name: String) async throws -> TUFTarget {
+        let bytes = Array("{/* \(name) */}".utf8)
+        let made = PolicyTarget(
+          name: try #require(ModelName(name)), serial: 1, length: UInt64(bytes.count), sha256: Digest(of: bytes))
+        let answer = try await hub.send(
+          "PUT", "/admin/v1/repo/targets/\(made.filePath)",
+          headers: [
+            "Authorization": "Bearer \(hub.created.adminToken)",
+            "Content-Range": "bytes 0-\(bytes.count - 1)/\(bytes.count)",
+          ], body: bytes)
+        #expect(answer.status == 200, "\(answer.text)")
+        return made.target
+      }
+      func policies() async throws -> [String] {
+        let trusted = try #require(try await hub.director(device.id))
+        return try #require(trusted.targetsMetadata).targets.map(\.path).filter { $0.hasPrefix("policies/") }
+      }
+      func choose(_ name: JSONValue) async throws -> Int {
+        try await hub.admin(
+          "POST", "/devices/\(device.id)/policy", body: JSONValue.object(["policy": name]).encoded()
+        ).status
+      }
+      #expect(try await policies() == [])
+      #expect(try await choose("ships") == 404)
+      let models = [try await hub.model("one", "1")]
+      try await hub.publish(3, models + [policy("default"), policy("ships")])
+      #expect(try await policies() == ["policies/default.json5"])
+      #expect(try await choose("ships") == 200)
+      #expect(try await policies() == ["policies/ships.json5"])
+      // Other models leave it alone, and a rollback does.
+      #expect(try await assign(hub, device, "[]") == 200)
+      #expect(try await policies() == ["policies/ships.json5"])
+      #expect(try await choose("boats") == 404)
+      #expect(try await choose(.null) == 200)
+      #expect(try await policies() == ["policies/default.json5"])
+      #expect(try await hub.admin("GET", "/devices/\(device.id)").json["assigned"] == [])
+    }
+  }
+
   private func assign(_ hub: TestHub, _ device: ScriptedDevice, _ words: String) async throws -> Int {
     try await hub.admin("POST", "/devices/\(device.id)/assign", body: Array(#"{"models":\#(words)}"#.utf8)).status
   }

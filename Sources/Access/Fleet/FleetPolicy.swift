@@ -28,6 +28,12 @@ public struct FleetPolicy: Sendable {
   /// The longest document, in bytes.
   public static let limit = 1 << 20
 
+  /// Whether a document means to be one, and not a box's policy file.
+  public static func isMeant(_ bytes: [UInt8]) -> Bool {
+    let members = (try? JSONValue(parsing: bytes, json5: true))?.object
+    return members?["serial"] != nil || members?["policy"] != nil
+  }
+
   public func isExpired(at time: Int64) -> Bool { expires <= time }
 
   /// Reads the signed document: JSON5, `{version: 1, serial, expires: "2027-01-31T00:00:00Z", staleRoles: [NAME],

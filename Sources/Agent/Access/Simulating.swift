@@ -3,14 +3,21 @@ import Host
 import Trust
 
 extension AccessControl {
-  /// Tries a policy file on the decisions of the last days; nothing changes. The bindings that were made through the agent
-  /// count with it, as they would after a reload.
+  /// Tries a policy file, or a fleet's policy, on the decisions of the last days; nothing changes. The bindings that were
+  /// made through the agent count with it, as they would after a reload; and with a fleet's what else the box adds.
   ///
   /// Throws `ConfigurationError` for a file that a reload would refuse, and what reading the log throws.
   func simulate(_ bytes: [UInt8], days: Int, log: AuditLog) throws -> Simulation {
     let next: Policy
     let time = now()
-    do { next = try state.withLock { try $0.composed(file: Policy(parsing: bytes), at: time) }.policy } catch {
+    do {
+      if FleetPolicy.isMeant(bytes) {
+        let (file, stored) = state.withLock { ($0.file, $0.stored) }
+        next = try FleetPolicy(parsing: bytes).combined(with: file, bound: stored).policy
+      } else {
+        next = try state.withLock { try $0.composed(file: Policy(parsing: bytes), at: time) }.policy
+      }
+    } catch {
       throw ConfigurationError(description: "the policy: \(error)")
     }
     return try simulate(next, against: standing, days: days, log: log)
