@@ -186,6 +186,29 @@ def test_expiry_leaves_the_stale_roles(fleet):
     assert fleet.skerry("audit", "head").returncode == 0
 
 
+def test_by_a_plain_folder(programs, tmp_path):
+    """A publisher without a hub: any static server's folder, checked as a client would."""
+    repo, keys, place = tmp_path / "repo", tmp_path / "keys", tmp_path / "place"
+    call([programs.skerry, "repo", "init", repo, "--keys", keys, "--no-passphrase"])
+    file = tmp_path / "fleet.json5"
+    file.write_text(document(1))
+    call([programs.skerry, "repo", "access", "add", repo, file, "--keys", keys])
+    call([programs.skerry, "repo", "publish", repo, "--to", place])
+    copies = list((place / "targets" / "policies").iterdir())
+    assert [one.read_bytes() for one in copies] == [file.read_bytes()]
+    check = [programs.skerry, "repo", "check", place, "--root", repo / "metadata" / "1.root.json"]
+    call(check)
+    copies[0].write_text(document(2))
+    bad = call(check, check=False)
+    assert bad.returncode == 65 and "policy default" in bad.stderr, bad.stderr
+    copies[0].unlink()
+    assert "is missing" in call(check, check=False).stderr
+    # Of the publisher's own folder a lost file is told before anything goes out.
+    next((repo / "targets" / "policies").iterdir()).unlink()
+    lost = call([programs.skerry, "repo", "publish", repo, "--to", tmp_path / "other"], check=False)
+    assert lost.returncode == 65 and "the policy default" in lost.stderr, lost.stderr
+
+
 def test_by_stick(programs, tmp_path):
     hub = FarHub(programs, tmp_path / "hub")
     try:
