@@ -88,6 +88,6 @@ let package = Package(
     tests("Agent", domain + ["Agent", "Storage", "Web", "Host"]),
     tests("Hub", domain + ["Hub", "Storage", "Web", "Host"]),
     tests("Architecture", []),
-    tests("Fuzz", domain + ["Storage"]),
+    tests("Fuzz", domain + ["Agent", "Storage"]),
   ]
 )

@@ -144,7 +144,7 @@ private struct PolicyDocument {
       let text = try entry.string()
       if text == "*" {
         verbs += Verb.allCases
-      } else if let verb = Verb(rawValue: text) {
+      } else if let verb = Verb.box(text) {
         verbs.append(verb)
       } else {
         let allowed = Verb.allCases.map(\.rawValue).joined(separator: ", ")

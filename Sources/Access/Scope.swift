@@ -17,7 +17,7 @@ public struct Scope: Sendable, Hashable, CustomStringConvertible {
     /// Nil for an unknown verb, or a pattern of another kind than the verb's.
     public init?(_ word: String) {
       let parts = word.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-      guard let verb = parts.first.flatMap(Verb.init(rawValue:)) else { return nil }
+      guard let verb = parts.first.flatMap(Verb.box) else { return nil }
       let text = parts.count > 1 ? parts[1] : "\(verb.resourceKind):*"
       guard text.hasPrefix(verb.resourceKind + ":"), let pattern = ResourcePattern(text) else { return nil }
       self.init(verb: verb, pattern: pattern)

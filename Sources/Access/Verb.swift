@@ -1,4 +1,4 @@
-/// What a caller may ask for. Each verb acts on one kind of resource.
+/// What a caller may ask for: the closed lists of a box and of a hub. Each verb acts on one kind of resource.
 public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
   case infer = "infer"
   case modelList = "model.list"
@@ -14,6 +14,31 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
   case syncRun = "sync.run"
   case enroll = "enroll"
   case metricsRead = "metrics.read"
+
+  // The hub's.
+  case deviceRead = "device.read"
+  case deviceManage = "device.manage"
+  case deviceEnter = "device.enter"
+  case repositoryPublish = "repository.publish"
+  case breakGlassIssue = "break-glass.issue"
+  case operatorRead = "operator.read"
+  case operatorManage = "operator.manage"
+
+  /// A box's. Policies of boxes know no others.
+  public static let allCases: [Verb] = [
+    .infer, .modelList, .modelManage, .modelCreate, .roleRead, .roleManage, .tokenManage, .auditRead, .auditExport,
+    .reportRead, .statusRead, .syncRun, .enroll, .metricsRead,
+  ]
+
+  /// A hub's.
+  public static let hubCases: [Verb] = [
+    .deviceRead, .deviceManage, .deviceEnter, .repositoryPublish, .breakGlassIssue, .operatorRead, .operatorManage,
+  ]
+
+  /// A box's verb by its name; nil for anything else.
+  public static func box(_ name: String) -> Verb? {
+    Verb(rawValue: name).flatMap { allCases.contains($0) ? $0 : nil }
+  }
 
   /// One line for people.
   public var summary: String {
@@ -32,6 +57,13 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
     case .syncRun: "sync with the hub now"
     case .enroll: "enrol the box with a hub"
     case .metricsRead: "read metrics"
+    case .deviceRead: "see the boxes, their reports and the hub's state"
+    case .deviceManage: "enrol boxes, assign models, roll back, shut out, write and take bundles"
+    case .deviceEnter: "get a pass by which a box knows the operator"
+    case .repositoryPublish: "publish models and metadata"
+    case .breakGlassIssue: "issue and revoke sealed codes for emergencies"
+    case .operatorRead: "see the operators and their roles"
+    case .operatorManage: "add and remove operators, change their roles"
     }
   }
 
@@ -41,6 +73,8 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
     case .statusRead, .metricsRead, .modelList, .roleRead, .reportRead: true
     case .infer, .modelManage, .modelCreate, .roleManage, .tokenManage, .auditRead, .auditExport, .syncRun, .enroll:
       false
+    case .deviceRead, .operatorRead: true
+    case .deviceManage, .deviceEnter, .repositoryPublish, .breakGlassIssue, .operatorManage: false
     }
   }
 
@@ -53,10 +87,16 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
     case .auditRead, .auditExport: "audit"
     case .reportRead: "report"
     case .statusRead, .syncRun, .enroll, .metricsRead: "box"
+    case .deviceRead, .deviceManage, .deviceEnter, .breakGlassIssue: "device"
+    case .repositoryPublish: "repository"
+    case .operatorRead, .operatorManage: "operator"
     }
   }
 
-  /// Its place in `allCases`, for tables.
+  /// How many there are of both, for tables.
+  static let count = allCases.count + hubCases.count
+
+  /// Its place in tables.
   var number: Int {
     switch self {
     case .infer: 0
@@ -73,6 +113,13 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
     case .syncRun: 11
     case .enroll: 12
     case .metricsRead: 13
+    case .deviceRead: 14
+    case .deviceManage: 15
+    case .deviceEnter: 16
+    case .repositoryPublish: 17
+    case .breakGlassIssue: 18
+    case .operatorRead: 19
+    case .operatorManage: 20
     }
   }
 }

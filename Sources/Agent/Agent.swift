@@ -75,6 +75,10 @@ public final class Agent: Sendable {
     let policies = FleetPolicies(access: access, directory: state + "/policy", log: log)
     try await policies.recall(registry)
     await registry.setPolicies(policies)
+    access.identities.set(
+      try Identities(
+        configuration.identityProviders, device: identity.id, clock: clock.judgement,
+        passKeys: { await registry.director.flatMap { OperatorPass.keys(of: $0.root) } }))
     let keeper = ClockKeeper(clock: clock, audit: audit, access: access, registry: registry)
 
     try DurableFile.makeDirectory(configuration.runtimeDirectory, mode: 0o755)
@@ -249,6 +253,7 @@ public final class Agent: Sendable {
   public func reload() async -> Log.Level? {
     do {
       let loaded = try source.load()
+      try access.identities.value?.reload(loaded.identityProviders)
       try await access.reload()
       let waiting = configuration.waitingForStart(in: loaded)
       Log.shared.notice("reloaded")

@@ -19,6 +19,8 @@ public struct AgentConfiguration: Sendable, Hashable {
   public var sync = Sync()
   public var bundle = Bundle()
   public var breakGlass = BreakGlassSettings()
+  /// Whose ID tokens name callers.
+  public var identityProviders: [IdentityProvider] = []
   public var audit = AuditRetention()
   public var store = StorePolicy()
   public var log = Logging()
@@ -122,6 +124,7 @@ extension AgentConfiguration {
     let top = try document.members([
       "name", "stateDirectory", "runtimeDirectory", "policyDirectory", "listen", "engine", "sync", "store", "log",
       "limits", "site", "bundle", "breakGlass", "audit", "models", "engines", "labels",
+      "identityProviders",
     ])
     if let field = top["name"], !field.isNull { name = try AgentConfiguration.boxName(field, orNull: true) }
     for (label, field) in try (top["labels"]?.object() ?? [:]) {
@@ -135,6 +138,7 @@ extension AgentConfiguration {
     if let field = top["sync"] { sync = try Sync(field) }
     if let field = top["bundle"] { bundle = try Bundle(field) }
     if let field = top["audit"] { audit = try AuditRetention(field) }
+    if let field = top["identityProviders"] { identityProviders = try IdentityProvider.all(field) }
     if let field = top["breakGlass"] { breakGlass = try BreakGlassSettings(field) }
     if let field = top["store"] { store = try StorePolicy(field) }
     if let field = top["log"] {

@@ -115,6 +115,7 @@ extension AgentConfiguration {
         "requestSeconds": .integer(Int64(limits.requestSeconds)),
         "drainSeconds": .integer(Int64(limits.drainSeconds)),
       ],
+      "identityProviders": .array(identityProviders.map(\.effective)),
       "site": site.effective, "models": models.effective,
       "engines": .object(engines.mapValues(\.effective)),
     ]
@@ -123,7 +124,7 @@ extension AgentConfiguration {
 
 extension AgentConfiguration {
   /// Keys that a running agent takes over when it is reloaded.
-  static let reloadable: Set = ["log.level"]
+  static let reloadable: Set = ["log.level", "identityProviders"]
 
   /// The keys, like `engine.slots`, whose values `other` has differently and that only a new start takes over.
   func waitingForStart(in other: AgentConfiguration) -> [String] {

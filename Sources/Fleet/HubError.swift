@@ -2,14 +2,14 @@
 public enum HubErrorCode: Hashable, Sendable, CustomStringConvertible {
   case tokenUsed, tokenExpired, tokenUnknown
   case staleSequence, badSignature, unknownDevice, deviceRevoked
-  case unauthorized, notFound, methodNotAllowed, malformed, tooLarge, conflict, invalidMetadata, notPublished
+  case unauthorized, denied, notFound, methodNotAllowed, malformed, tooLarge, conflict, invalidMetadata, notPublished
   case busy, internalError
   case unknown(String)
 
   private static let spellings: [(HubErrorCode, String)] = [
     (.tokenUsed, "token_used"), (.tokenExpired, "token_expired"), (.tokenUnknown, "token_unknown"),
     (.staleSequence, "stale_sequence"), (.badSignature, "bad_signature"), (.unknownDevice, "unknown_device"),
-    (.deviceRevoked, "device_revoked"), (.unauthorized, "unauthorized"), (.notFound, "not_found"),
+    (.deviceRevoked, "device_revoked"), (.unauthorized, "unauthorized"), (.denied, "denied"), (.notFound, "not_found"),
     (.methodNotAllowed, "method_not_allowed"), (.malformed, "malformed"), (.tooLarge, "too_large"),
     (.conflict, "conflict"), (.invalidMetadata, "invalid_metadata"), (.notPublished, "not_published"),
     (.busy, "busy"), (.internalError, "internal"),

@@ -26,7 +26,7 @@ enum Answers {
     switch code {
     case .malformed, .unknown: 400
     case .unauthorized, .badSignature, .unknownDevice: 401
-    case .tokenUnknown, .deviceRevoked: 403
+    case .tokenUnknown, .deviceRevoked, .denied: 403
     case .notFound: 404
     case .methodNotAllowed: 405
     case .tokenUsed, .staleSequence, .conflict, .notPublished: 409

@@ -12,6 +12,8 @@ public final class Hub: Sendable {
   private let repository: Repository
   private let director: Director
   private let server: HTTPServer
+  /// The operators' routes and what each asks for, for the check that they are governed.
+  let adminRoutes: [AdminRouter.Route]
   private let keeper = Mutex<Task<Void, Never>?>(nil)
 
   /// Opens a hub's directory. Throws `HubSetupError` and `StorageError`.
@@ -22,19 +24,17 @@ public final class Hub: Sendable {
     let director = Director(
       directory: state.repositoryDirectory + "/director", store: state.store, repository: repository,
       onlineKey: state.onlineKey)
-    let admins = AdminAuthentication(store: state.store)
     var router = Router()
     DeviceAPI(state: state, repository: repository, director: director).add(to: &router)
     RepositoryRoutes(files: files).add(to: &router)
     DirectorRoutes(store: state.store, director: director).add(to: &router)
-    AdminAPI(state: state, repository: repository, director: director, files: files, authentication: admins)
-      .add(to: &router)
-    BreakGlassRoutes(state: state, authentication: admins).add(to: &router)
-    OperatorRoutes(state: state, authentication: admins).add(to: &router)
-    BundleRoutes(
-      state: state, maker: BundleMaker(state: state, director: director, files: files), authentication: admins
-    ).add(to: &router)
-    Dashboard(state: state, repository: repository, authentication: admins).add(to: &router)
+    var governed = AdminRouter(router, AdminAuthentication(store: state.store))
+    AdminAPI(state: state, repository: repository, director: director, files: files).add(to: &governed)
+    BreakGlassRoutes(state: state).add(to: &governed)
+    OperatorRoutes(state: state).add(to: &governed)
+    PassRoutes(state: state).add(to: &governed)
+    BundleRoutes(state: state, maker: BundleMaker(state: state, director: director, files: files)).add(to: &governed)
+    Dashboard(state: state, repository: repository).add(to: &governed)
     var configuration = HTTPServer.Configuration(
       listeners: [.tcp(host: state.configuration.listenHost, port: state.configuration.listenPort)])
     configuration.tls = (state.tlsKeyPEM, state.tlsCertificatePEM)
@@ -45,8 +45,9 @@ public final class Hub: Sendable {
     configuration.onError = { error, request in
       Log.shared.error("request failed", ["path": request.path, "reason": "\(error)"])
     }
-    let routes = router
+    let routes = governed.router
     server = HTTPServer(configuration) { request in try await routes.handle(request) }
+    adminRoutes = governed.routes
     self.state = state
     self.repository = repository
     self.director = director

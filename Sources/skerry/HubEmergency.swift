@@ -28,12 +28,35 @@ let hubBreakGlassSpec = CommandSpec(
       arguments: [deviceArgument, ArgumentSpec("ID", "the grant's id")]),
   ])
 
+/// The hub's roles, from the least to the most.
+private let hubRoles = ["viewer", "operator", "admin"]
+
 let hubOperatorSpec = CommandSpec(
   "operator", "handle the hub's operators, each with a token of their own",
   subcommands: [
     CommandSpec(
-      "create", "add an operator and show their token, once", arguments: [ArgumentSpec("NAME", "the operator's name")]),
-    CommandSpec("list", "list the operators"),
+      "create", "add an operator and show their token, once", arguments: [ArgumentSpec("NAME", "the operator's name")],
+      options: [
+        OptionSpec(
+          "role", value: "ROLE", "what they may do", default: "viewer", completion: .choices(hubRoles))
+      ],
+      examples: [Example("skerry hub operator create kim --role operator", "runs the fleet, and makes no operators")]),
+    CommandSpec("list", "list the operators and their roles"),
+    CommandSpec(
+      "role", "give an operator another role",
+      arguments: [
+        ArgumentSpec("NAME", "the operator's name"),
+        ArgumentSpec("ROLE", "what they may do", completion: .choices(hubRoles)),
+      ]),
+    CommandSpec(
+      "pass", "print a pass by which a box knows you as operator:NAME, offline too",
+      discussion: """
+        What you may do on the box is what its policy gives to operator:NAME. The pass is a bearer token for the box's \
+        TCP address alone; nothing takes it back before its end.
+        """,
+      arguments: [deviceArgument],
+      options: [OptionSpec("lasts", value: "TIME", "how long it is good, at most 24h", default: "8h")],
+      examples: [Example("skerry hub operator pass 5f0c… --lasts 8h", "for a day's work at the box")]),
     CommandSpec(
       "revoke", "make an operator's token worthless at once", arguments: [ArgumentSpec("NAME", "the operator's name")]),
   ])
@@ -86,16 +109,37 @@ let hubEmergencyRunners: [String: Runner] = [
   },
   "operator create": { invocation in
     let answer = try await invocation.hub().json(
-      "POST", "/admin/v1/operators", body: ["name": .string(invocation.argument("NAME"))])
+      "POST", "/admin/v1/operators",
+      body: [
+        "name": .string(invocation.argument("NAME")), "role": .string(invocation.command.option("role") ?? "viewer"),
+      ])
     invocation.answer(answer) { answer.text("token") + "\n" }
     guard !invocation.json else { return }
-    invocation.console.note("this is the only time that the token is shown")
+    invocation.console.note("\(answer.text("role")); this is the only time that the token is shown")
+  },
+  "operator role": { invocation in
+    let (name, role) = (invocation.argument("NAME"), invocation.argument("ROLE"))
+    let answer = try await invocation.hub().json(
+      "PUT", path("/admin/v1/operators", name, "role"), body: ["role": .string(role)])
+    invocation.answer(answer) { "\(name) is \(role) now\n" }
+  },
+  "operator pass": { invocation in
+    let seconds = try invocation.command.seconds("lasts") ?? 8 * 3600
+    let answer = try await invocation.hub().json(
+      "POST", path("/admin/v1/devices", invocation.argument("DEVICE"), "passes"), body: ["seconds": .integer(seconds)])
+    invocation.answer(answer) { answer.text("pass") + "\n" }
+    guard !invocation.json else { return }
+    invocation.console.note(
+      "good for \(Readable.seconds(seconds)) at this box, as operator:\(answer.text("operator")): "
+        + "Authorization: Bearer …")
   },
   "operator list": { invocation in
     let answer = try await invocation.hub().json("GET", "/admin/v1/operators")
     invocation.answer(answer) {
-      var table = Table("name", "created")
-      for one in answer.list("operators") { table.add(one.text("name"), one["created"]?.integer.map(timestamp) ?? "") }
+      var table = Table("name", "role", "created")
+      for one in answer.list("operators") {
+        table.add(one.text("name"), one.text("role"), one["created"]?.integer.map(timestamp) ?? "")
+      }
       return table.render()
     }
   },

@@ -63,7 +63,7 @@ import Trust
     (
       "{enigne: {}}",
       "agent.json5: enigne: unknown key; allowed: name, stateDirectory, runtimeDirectory, policyDirectory, listen, "
-        + "engine, sync, store, log, limits, site, bundle, breakGlass, audit, models, engines, labels"
+        + "engine, sync, store, log, limits, site, bundle, breakGlass, audit, models, engines, labels, identityProviders"
     ),
     (
       "{site: {listen: 7}}",

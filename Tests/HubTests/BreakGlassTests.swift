@@ -112,9 +112,11 @@ import Web
   @Test func operatorsHaveTokensAndNamesOfTheirOwn() async throws {
     try await TestHub.with { hub in
       let device = try await ScriptedDevice.enrolled(hub)
-      let made = try await hub.admin("POST", "/operators", body: Array(#"{"name": "eve"}"#.utf8))
+      let made = try await hub.admin("POST", "/operators", body: Array(#"{"name": "eve", "role": "admin"}"#.utf8))
       let token = try #require(try made.json["token"]?.string)
-      #expect(try await hub.admin("POST", "/operators", body: Array(#"{"name": "eve"}"#.utf8)).code == "conflict")
+      #expect(
+        try await hub.admin("POST", "/operators", body: Array(#"{"name": "eve", "role": "admin"}"#.utf8)).code
+          == "conflict")
       for name in ["", "A", "a b", "-a", String(repeating: "a", count: 65)] {
         let body = JSONValue.object(["name": .string(name)]).encoded()
         #expect(try await hub.admin("POST", "/operators", body: body).status == 400, "\(name)")

@@ -50,7 +50,7 @@ final class Compiled: Sendable {
         }
       }
       self.reach = reach
-      var permits = [[(key: UInt64, rule: Int32)]](repeating: [], count: Verb.allCases.count)
+      var permits = [[(key: UInt64, rule: Int32)]](repeating: [], count: Verb.count)
       var forbids = permits
       for role in reach.numbers {
         for rule in compiled.ownRules[role] {
@@ -122,7 +122,7 @@ final class Compiled: Sendable {
       tables[subject] = table
     }
     self.tables = tables
-    var everybody = [[(key: UInt64, rule: Int32)]](repeating: [], count: Verb.allCases.count)
+    var everybody = [[(key: UInt64, rule: Int32)]](repeating: [], count: Verb.count)
     for (at, one) in found.enumerated() where one.role < 0 {
       everybody[one.rule.verb.number].append((Compiled.key(0, Int32(at)), Int32(at)))
     }

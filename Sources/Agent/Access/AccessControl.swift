@@ -70,6 +70,8 @@ public final class AccessControl: Sendable {
   /// The box's labels, which conditions may ask for.
   let labels: [String: String]
   let monotonic: @Sendable () -> Duration
+  /// Who shows a signed token; nothing is set: nobody is known by one.
+  let identities = Late<Identities>()
   /// Changes are made one after the other, so that none is checked against what another is about to take away.
   let changes = SerialGate()
 

@@ -31,7 +31,7 @@ public enum AccessFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case .denied(let reason, let remedy): "\(reason); what would change it: \(remedy)"
     case .auditUnavailable(let reason): "the audit log can't be written (\(reason)), so nothing was done"
     case .unknownRole(let name, let known): "there is no role \"\(name)\"; there are \(known.joined(separator: ", "))"
-    case .badSubject(let text): "\"\(text)\" is no subject; write one of uid:, user:, gid:, group:, token: or local"
+    case .badSubject(let text): "\"\(text)\" is no subject; write one of \(Subject.allowed)"
     case .badTokenName(let text): "\"\(text)\" is no token name; write \(Role.allowedNames)"
     case .tokenExists(let name): "there is already a token \"\(name)\"; revoke it first or choose another name"
     case .unknownToken(let name): "there is no token \"\(name)\""

@@ -41,7 +41,12 @@ extension AccessControl {
     authorization: String?, from address: NetworkAddress? = nil
   ) async throws(AccessFailure) -> Caller {
     do {
-      let record = try lookUp(authorization)
+      let text = try AccessControl.bearer(authorization)
+      // A Skerry token has no dot, and a JWT has two (RFC 7515 §7.1).
+      if text.contains("."), let identities = identities.value {
+        return try await identities.caller(text, from: address)
+      }
+      let record = try lookUp(text)
       return .token(record.name, scope: record.scope, from: address)
     } catch {
       if let count = state.withLock({ $0.strangers.note(at: Clock.monotonic()) }) {
@@ -53,7 +58,7 @@ extension AccessControl {
     }
   }
 
-  private func lookUp(_ authorization: String?) throws(AccessFailure) -> TokenRecord {
+  private static func bearer(_ authorization: String?) throws(AccessFailure) -> String {
     guard let authorization else {
       throw .unknownCaller("this address wants a token: send \"Authorization: Bearer skt_...\"")
     }
@@ -61,7 +66,11 @@ extension AccessControl {
     guard parts.count == 2, parts[0].lowercased() == "bearer" else {
       throw .unknownCaller("the Authorization header is no \"Bearer skt_...\"")
     }
-    guard let token = BearerToken(parsing: String(parts[1])) else {
+    return String(parts[1])
+  }
+
+  private func lookUp(_ text: String) throws(AccessFailure) -> TokenRecord {
+    guard let token = BearerToken(parsing: text) else {
       throw .unknownCaller("this is no whole Skerry token; it may be cut or mistyped")
     }
     let time = now()

@@ -42,7 +42,7 @@ extension AccessControl {
         let index = entry["n"]?.integer.map { UInt64(clamping: $0) } ?? at
         at = index + 1
         guard entry["kind"] == "decision", entry["breakGlass"] == nil, let actor = entry["actor"]?.string,
-          let verb = entry["verb"]?.string.flatMap(Verb.init(rawValue:)), let allowed = entry["allowed"]?.bool,
+          let verb = entry["verb"]?.string.flatMap(Verb.box), let allowed = entry["allowed"]?.bool,
           let resource = entry["resource"]?.string.flatMap(Resource.init(parsing:)), let time = entry["t"]?.integer
         else { continue }
         if callers[actor] == nil { callers[actor] = .some(AccessControl.past(actor, scopes)) }
@@ -58,8 +58,12 @@ extension AccessControl {
 
   /// The caller of a record as they would be today, with today's groups and today's scope; nil for who is none.
   private static func past(_ label: String, _ scopes: [String: Scope?]) -> Caller? {
-    if label.hasPrefix("token:"), case .token(let name)? = Subject.parse(label) {
-      return .token(name, scope: scopes[name].flatMap(\.self))
+    switch Subject.parse(label) {
+    case .token(let name)?: return .token(name, scope: scopes[name].flatMap(\.self))
+    case .operator(let name)?: return .operator(name)
+    // The groups of a token that is gone are known to nobody.
+    case .oidc(let provider, let subject)?: return .oidc(provider, subject, groups: [])
+    default: break
     }
     guard label.hasPrefix("uid:"), let uid = UInt32(label.dropFirst(4).prefix { $0.isNumber }) else { return nil }
     return Users.name(uid) == nil ? .local(uid: uid, name: nil, groups: []) : account(.user(uid))

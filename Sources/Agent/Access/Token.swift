@@ -3,18 +3,18 @@ public import Trust
 
 /// A bearer token for callers on TCP: `skt_`, 160 random bits and 32 bits of checksum in hexadecimal. The checksum
 /// tells a cut or mistyped token from a foreign one, and secret scanners find the prefix.
-struct BearerToken: Sendable, Hashable {
+public struct BearerToken: Sendable, Hashable {
   static let prefix = "skt_"
-  let text: String
+  public let text: String
 
   /// A new one from the system's randomness.
-  init() {
+  public init() {
     let secret = Hex.encode(SecureRandom.bytes(20))
     text = BearerToken.prefix + secret + BearerToken.checksum(secret)
   }
 
   /// Nil when the text is no whole token.
-  init?(parsing text: String) {
+  public init?(parsing text: String) {
     let bytes = Array(text.utf8)
     guard text.hasPrefix(BearerToken.prefix), bytes.count == BearerToken.prefix.utf8.count + 48 else { return nil }
     let secret = String(decoding: bytes[4..<44], as: UTF8.self)

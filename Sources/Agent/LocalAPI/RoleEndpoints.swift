@@ -196,7 +196,7 @@ extension LocalAPI {
   }
 
   private static func asked(_ request: HTTPRequest) throws(APIFailure) -> (Verb, Resource) {
-    guard let verb = request.query("verb").flatMap(Verb.init(rawValue:)) else {
+    guard let verb = request.query("verb").flatMap(Verb.box) else {
       throw .badRequest("\"verb\" must be one of \(Verb.allCases.map(\.rawValue).joined(separator: ", "))")
     }
     guard let resource = request.query("resource").flatMap(Resource.init(parsing:)) else {

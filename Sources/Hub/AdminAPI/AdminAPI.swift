@@ -1,3 +1,4 @@
+import Access
 import Fleet
 import FoundationEssentials
 import Host
@@ -12,41 +13,42 @@ struct AdminAPI: Sendable {
   let repository: Repository
   let director: Director
   let files: RepositoryFiles
-  let authentication: AdminAuthentication
   /// An index of this many bytes lists the chunks of about 100 GB.
   static let largestIndex = 64 << 20
 
   private typealias Action = @Sendable (HTTPRequest, PathParameters) async throws -> HTTPResponse
 
-  func add(to router: inout Router) {
-    func on(_ method: String, _ pattern: String, _ action: @escaping Action) {
-      authentication.on(method, pattern, in: &router) { request, parameters, _ in
-        try await action(request, parameters)
-      }
+  func add(to router: inout AdminRouter) {
+    func on(_ method: String, _ pattern: String, _ verb: Verb, _ action: @escaping Action) {
+      router.on(method, pattern, verb) { request, parameters, _ in try await action(request, parameters) }
     }
-    on("GET", "/status") { _, _ in try await status() }
-    on("GET", "/online-key") { _, _ in HTTPResponse.json(200, onlineKey) }
-    on("GET", "/devices") { _, _ in try await devices() }
-    on("GET", "/devices/{id}") { _, parameters in try await device(parameters["id"]) }
-    on("POST", "/devices/{id}/assign") { request, parameters in
+    on("GET", "/status", .deviceRead) { _, _ in try await status() }
+    on("GET", "/online-key", .deviceRead) { _, _ in HTTPResponse.json(200, onlineKey) }
+    on("GET", "/devices", .deviceRead) { _, _ in try await devices() }
+    on("GET", "/devices/{id}", .deviceRead) { _, parameters in try await device(parameters["id"]) }
+    on("POST", "/devices/{id}/assign", .deviceManage) { request, parameters in
       try await assign(parameters["id"], request.body.collect(upTo: 64 << 10))
     }
-    on("POST", "/devices/{id}/policy") { request, parameters in
+    on("POST", "/devices/{id}/policy", .deviceManage) { request, parameters in
       try await assignPolicy(parameters["id"], request.body.collect(upTo: 4 << 10))
     }
-    on("POST", "/devices/{id}/rollback") { request, parameters in
+    on("POST", "/devices/{id}/rollback", .deviceManage) { request, parameters in
       try await rollback(parameters["id"], request.body.collect(upTo: 4 << 10))
     }
-    on("DELETE", "/devices/{id}") { _, parameters in try await revoke(parameters["id"]) }
-    on("POST", "/enrollment-tokens") { request, _ in try await makeToken(request.body.collect(upTo: 4 << 10)) }
-    on("POST", "/repo/missing") { request, _ in try await missing(request.body.collect(upTo: 8 << 20)) }
-    on("PUT", "/repo/chunks/{id}") { request, parameters in
+    on("DELETE", "/devices/{id}", .deviceManage) { _, parameters in try await revoke(parameters["id"]) }
+    on("POST", "/enrollment-tokens", .deviceManage) { request, _ in
+      try await makeToken(request.body.collect(upTo: 4 << 10))
+    }
+    on("POST", "/repo/missing", .repositoryPublish) { request, _ in
+      try await missing(request.body.collect(upTo: 8 << 20))
+    }
+    on("PUT", "/repo/chunks/{id}", .repositoryPublish) { request, parameters in
       guard let id = Digest(hex: parameters["id"]) else { throw badName("a chunk's name is its SHA-256") }
       let bytes = try await request.body.collect(upTo: RepositoryFiles.largestCompressedChunk)
       try await offPool { try files.putChunk(id, bytes) }
       return HTTPResponse.empty(204)
     }
-    on("PUT", "/repo/indexes/{digest}") { request, parameters in
+    on("PUT", "/repo/indexes/{digest}", .repositoryPublish) { request, parameters in
       let name = parameters["digest"]
       guard let digest = Digest(hex: name.hasSuffix(".caibx") ? name.dropLast(6) : name[...]) else {
         throw badName("an index's name is its SHA-256")
@@ -55,7 +57,7 @@ struct AdminAPI: Sendable {
       try await offPool { try files.putIndex(digest, bytes) }
       return HTTPResponse.empty(204)
     }
-    on("PUT", "/repo/signatures/{file}") { request, parameters in
+    on("PUT", "/repo/signatures/{file}", .repositoryPublish) { request, parameters in
       guard let digest = RepositoryRoutes.signature(parameters["file"]) else {
         throw badName("a publisher's signature is called SHA256.sigstore.json")
       }
@@ -64,12 +66,12 @@ struct AdminAPI: Sendable {
       return HTTPResponse.empty(204)
     }
     let uploads = TargetUploads(files: files)
-    on("PUT", "/repo/targets/{path...}") { request, parameters in
+    on("PUT", "/repo/targets/{path...}", .repositoryPublish) { request, parameters in
       try Answers.json(
         200,
         try await uploads.put(parameters["path"], range: request.headers["Content-Range"], body: request.body))
     }
-    on("PUT", "/repo/metadata/{file}") { request, parameters in
+    on("PUT", "/repo/metadata/{file}", .repositoryPublish) { request, parameters in
       let name = parameters["file"]
       guard let limit = RepositoryFiles.metadataLimit(name) else {
         throw badName("metadata is called N.root.json, N.targets.json, N.ROLE.json, N.snapshot.json or timestamp.json")
@@ -78,18 +80,18 @@ struct AdminAPI: Sendable {
       try await offPool { try files.stage(name, bytes) }
       return HTTPResponse.empty(204)
     }
-    on("PUT", "/repo/director/{file}") { request, parameters in
+    on("PUT", "/repo/director/{file}", .repositoryPublish) { request, parameters in
       let name = parameters["file"]
       guard let limit = DirectorFiles.rootLimit(name) else { throw badName("a director's root is called N.root.json") }
       try await director.stage(name, try await request.body.collect(upTo: limit))
       return HTTPResponse.empty(204)
     }
-    on("DELETE", "/repo/staged") { _, _ in
+    on("DELETE", "/repo/staged", .repositoryPublish) { _, _ in
       try await repository.discard()
       try await director.discard()
       return HTTPResponse.empty(204)
     }
-    on("POST", "/repo/commit") { _, _ in
+    on("POST", "/repo/commit", .repositoryPublish) { _, _ in
       let versions = try await director.commit(now: Date())
       Log.shared.notice("repository published", ["timestamp": String(versions.timestamp)])
       return try Answers.json(200, versions)

@@ -9,20 +9,17 @@ import Web
 /// them and nowhere else: whoever asked prints them and seals them in an envelope.
 struct BreakGlassRoutes: Sendable {
   let state: HubState
-  let authentication: AdminAuthentication
 
-  func add(to router: inout Router) {
-    func on(_ method: String, _ pattern: String, _ action: @escaping AdminAuthentication.Action) {
-      authentication.on(method, "/devices/{id}/break-glass" + pattern, in: &router, action)
-    }
-    on("GET", "") { _, parameters, _ in
+  func add(to router: inout AdminRouter) {
+    let path = "/devices/{id}/break-glass"
+    router.on("GET", path, .deviceRead) { _, parameters, _ in
       let records = try await state.store.breakGlassRecords(try await known(parameters["id"]).id)
       return HTTPResponse.json(200, ["grants": .array(records.map(BreakGlassRoutes.json))])
     }
-    on("POST", "") { request, parameters, name in
-      try await issue(parameters["id"], request.body.collect(upTo: 4 << 10), by: name)
+    router.on("POST", path, .breakGlassIssue) { request, parameters, one in
+      try await issue(parameters["id"], request.body.collect(upTo: 4 << 10), by: one.name)
     }
-    on("DELETE", "/{grant}") { _, parameters, name in
+    router.on("DELETE", path + "/{grant}", .breakGlassIssue) { _, parameters, one in
       let device = try await known(parameters["id"])
       let id = parameters["grant"]
       guard try await state.store.revokeBreakGlass(id, of: device.id, now: Clock.unixTime()) else {
@@ -30,7 +27,7 @@ struct BreakGlassRoutes: Sendable {
           .notFound, "the box has no grant \(id) that could still be used",
           hint: "see: skerry hub break-glass list DEVICE")
       }
-      Log.shared.notice("break-glass revoked", ["device": device.id.hex, "id": id, "operator": name])
+      Log.shared.notice("break-glass revoked", ["device": device.id.hex, "id": id, "operator": one.name])
       return HTTPResponse.empty(204)
     }
   }

@@ -9,13 +9,12 @@ import Web
 struct BundleRoutes: Sendable {
   let state: HubState
   let maker: BundleMaker
-  let authentication: AdminAuthentication
 
-  func add(to router: inout Router) {
-    authentication.on("POST", "/bundles", in: &router) { request, _, _ in
+  func add(to router: inout AdminRouter) {
+    router.on("POST", "/bundles", .deviceManage) { request, _, _ in
       try await create(request.body.collect(upTo: 4 << 20))
     }
-    authentication.on("POST", "/bundles/take", in: &router) { request, _, _ in
+    router.on("POST", "/bundles/take", .deviceManage) { request, _, _ in
       HTTPResponse.json(200, try await BundleTaker(state: state).take(request.body, now: Clock.unixTime()))
     }
   }

@@ -1,3 +1,4 @@
+import Access
 import Fleet
 import Host
 import Trust
@@ -8,57 +9,50 @@ import Web
 struct Dashboard: Sendable {
   let state: HubState
   let repository: Repository
-  let authentication: AdminAuthentication
 
-  func add(to router: inout Router) {
+  func add(to router: inout AdminRouter) {
     addReport(to: &router)
-    router.on(
-      "GET", "/",
-      handler: Answers.wrap { request, _ in
-        try await answer(request) { now in
-          let versions = try await repository.versions()
-          var views: [DeviceView] = []
-          for device in try await state.store.devices() {
-            let report = try await state.store.report(device.id)
-            views.append(DeviceView(device, report: report, hub: versions, now: now))
-          }
-          return (200, DashboardPages.boxes(views, repository: versions, now: now))
+    router.page("/", .deviceRead) { _, _, one in
+      try await answer(one) { now in
+        let versions = try await repository.versions()
+        var views: [DeviceView] = []
+        for device in try await state.store.devices() {
+          let report = try await state.store.report(device.id)
+          views.append(DeviceView(device, report: report, hub: versions, now: now))
         }
-      })
-    router.on(
-      "GET", "/devices/{id}",
-      handler: Answers.wrap { request, parameters in
-        try await answer(request) { now in
-          guard let id = DeviceID(parameters["id"]), let device = try await state.store.device(id) else {
-            return (404, DashboardPages.message("No such box", "This hub does not know it.", now: now))
-          }
-          let report = try await state.store.report(id)
-          let view = DeviceView(device, report: report, hub: try await repository.versions(), now: now)
-          return (200, DashboardPages.box(view, events: try await state.store.events(id, limit: 50), now: now))
+        return (200, DashboardPages.boxes(views, repository: versions, now: now))
+      }
+    }
+    router.page("/devices/{id}", .deviceRead) { _, parameters, one in
+      try await answer(one) { now in
+        guard let id = DeviceID(parameters["id"]), let device = try await state.store.device(id) else {
+          return (404, DashboardPages.message("No such box", "This hub does not know it.", now: now))
         }
-      })
+        let report = try await state.store.report(id)
+        let view = DeviceView(device, report: report, hub: try await repository.versions(), now: now)
+        return (200, DashboardPages.box(view, events: try await state.store.events(id, limit: 50), now: now))
+      }
+    }
   }
 
   /// The report as the box's own page would show it.
-  private func addReport(to router: inout Router) {
-    router.on(
-      "GET", "/devices/{id}/report",
-      handler: Answers.wrap { request, parameters in
-        try await answer(request) { now in
-          guard let id = DeviceID(parameters["id"]), let report = try await state.store.report(id),
-            let readable = try? report.body.decoded(as: ComplianceReport.self)
-          else { return (404, DashboardPages.message("No report", "None has come that can be shown.", now: now)) }
-          // Its page escapes what it shows (see `ComplianceReport.html`).
-          return (200, HTML(stringLiteral: readable.html()))
-        }
-      })
+  private func addReport(to router: inout AdminRouter) {
+    router.page("/devices/{id}/report", .deviceRead) { _, parameters, one in
+      try await answer(one) { now in
+        guard let id = DeviceID(parameters["id"]), let report = try await state.store.report(id),
+          let readable = try? report.body.decoded(as: ComplianceReport.self)
+        else { return (404, DashboardPages.message("No report", "None has come that can be shown.", now: now)) }
+        // Its page escapes what it shows (see `ComplianceReport.html`).
+        return (200, HTML(stringLiteral: readable.html()))
+      }
+    }
   }
 
   private func answer(
-    _ request: HTTPRequest, _ page: (Int64) async throws -> (status: Int, page: HTML)
+    _ one: HubOperator?, _ page: (Int64) async throws -> (status: Int, page: HTML)
   ) async throws -> HTTPResponse {
     let now = Clock.unixTime()
-    let known = try await authentication.basic(request) != nil
+    let known = one != nil
     let (status, html) =
       known
       ? try await page(now)

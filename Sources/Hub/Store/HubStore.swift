@@ -24,14 +24,6 @@ public final class HubStore: Sendable {
     }
   }
 
-  /// The token's name, or nil for one the hub doesn't know. Looking up a digest tells nothing by its time.
-  public func adminName(ofToken token: String) async throws -> String? {
-    let digest = Digest(of: Array(token.utf8)).bytes
-    return try await database.read { connection in
-      try connection.query("SELECT name FROM admin_tokens WHERE digest = ?", .blob(digest)).first?.text("name")
-    }
-  }
-
   // MARK: - Devices
 
   private static let columns = """

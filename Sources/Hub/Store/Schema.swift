@@ -57,4 +57,5 @@ let hubSchema = [
   Migration(2, HubStore.directorSchema),
   Migration(3, HubStore.bundleSchema),
   Migration(4, HubStore.breakGlassSchema),
+  Migration(5, HubStore.operatorSchema),
 ]
