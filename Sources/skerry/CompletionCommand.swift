@@ -58,7 +58,8 @@ private func candidates(_ key: String, words: [String]) async -> [Completion.Can
   case "tokens": return await ask("/skerry/v1/tokens", "tokens").map { .init($0.text("name")) }
   case "subjects":
     let tokens = await ask("/skerry/v1/tokens", "tokens").map { Completion.Candidate("token:" + $0.text("name")) }
-    return tokens + ["local", "user:", "group:", "uid:", "gid:", "token:"].map { .init($0) }
+    return tokens
+      + ["local", "user:", "group:", "uid:", "gid:", "token:", "oidc:", "oidc-group:", "operator:"].map { .init($0) }
   case "devices":
     let answer = try? await invocation.hub().json("GET", "/admin/v1/devices", timeout: .seconds(2))
     return (answer?.list("devices") ?? []).map { .init($0["id"]?.string ?? $0.text("deviceID"), $0.text("name")) }
