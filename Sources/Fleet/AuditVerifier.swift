@@ -69,7 +69,7 @@ public struct AuditVerifier: Sendable {
 
   private mutating func push(_ bytes: UnsafeRawBufferPointer) {
     var start = 0
-    while !stopped, let end = bytes[start...].firstIndex(of: 0x0A) {
+    while !stopped, let end = Self.lineFeed(in: bytes, from: start) {
       let piece = UnsafeRawBufferPointer(rebasing: bytes[start..<end])
       start = end + 1
       if line.isEmpty {
@@ -84,6 +84,17 @@ public struct AuditVerifier: Sendable {
     if stopped { return }
     line += bytes[start...]
     if line.count > Self.maximumLineLength { tooLong() }
+  }
+
+  /// The next line feed, found eight bytes at a time: a byte is zero where it takes a borrow and had no high bit.
+  private static func lineFeed(in bytes: UnsafeRawBufferPointer, from start: Int) -> Int? {
+    var at = start
+    while at + 8 <= bytes.count {
+      let word = bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self) ^ 0x0A0A_0A0A_0A0A_0A0A
+      if (word &- 0x0101_0101_0101_0101) & ~word & 0x8080_8080_8080_8080 != 0 { break }
+      at += 8
+    }
+    return bytes[at...].firstIndex(of: 0x0A)
   }
 
   /// The verdict over all that was pushed.

@@ -21,4 +21,16 @@ enum Parallel {
     }
     if let failure = failure.withLock({ $0 }) { throw failure }
   }
+
+  /// What the body makes of each, in their order; several at a time. Throws the first error.
+  static func map<Item: Sendable, Made: Sendable>(
+    _ items: [Item], _ body: @Sendable (Item) throws -> Made
+  ) throws -> [Made] {
+    let made = Mutex<[Made?]>(Array(repeating: nil, count: items.count))
+    try each(items.count, block: 1) { at in
+      let one = try body(items[at])
+      made.withLock { $0[at] = one }
+    }
+    return made.withLock { $0.compactMap { $0 } }
+  }
 }

@@ -17,7 +17,7 @@ public enum Base64 {
   public static func isEncoding(of digest: Digest, _ text: UnsafeRawBufferPointer) -> Bool {
     guard text.count == 44 else { return false }
     return alphabet.withUnsafeBufferPointer { letters in
-      digest.bytes.withUnsafeBufferPointer { bytes in
+      digest.withUnsafeBytes { bytes in
         var differs: UInt8 = 0
         for group in 0..<11 {
           let at = group * 3

@@ -1,16 +1,25 @@
 internal import COpenSSL
 
-/// A SHA-256 digest (FIPS 180-4): 32 bytes, written as 64 lower-case hexadecimal digits.
+/// A SHA-256 digest (FIPS 180-4): 32 bytes, written as 64 lower-case hexadecimal digits. It lies where it is kept, without
+/// memory of its own: trees have millions of them.
 public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
   public static let length = 32
-  public let bytes: [UInt8]
+  /// Of words and not of a vector, whose alignment the frames of asynchronous functions do not keep (Swift 6.3).
+  private struct Words: Hashable, Sendable { var a, b, c, d: UInt64 }
+  private var words = Words(a: 0, b: 0, c: 0, d: 0)
+
+  /// The 32 bytes.
+  public var bytes: [UInt8] { withUnsafeBytes { Array($0) } }
 
   /// Takes exactly 32 bytes; anything else is nil.
   public init?(bytes: some Sequence<UInt8>) {
     let copied = Array(bytes)
     guard copied.count == Digest.length else { return nil }
-    self.bytes = copied
+    Swift.withUnsafeMutableBytes(of: &words) { $0.copyBytes(from: copied) }
   }
+
+  /// The bytes of all of them, one after the other.
+  public static func bytes(of digests: [Digest]) -> [UInt8] { digests.withUnsafeBytes { Array($0) } }
 
   /// Takes 64 hexadecimal digits; anything else is nil.
   public init?(hex: some StringProtocol) {
@@ -27,18 +36,28 @@ public struct Digest: Hashable, Sendable, Comparable, CustomStringConvertible {
 
   /// The digest of a byte and two runs of bytes behind it: a node of a tree.
   init(prefix: UInt8, _ first: UnsafeRawBufferPointer, _ second: UnsafeRawBufferPointer) {
-    bytes = [UInt8](unsafeUninitializedCapacity: Digest.length) { buffer, count in
+    Swift.withUnsafeMutableBytes(of: &words) { target in
       skerry_sha256(
-        prefix, first.baseAddress, first.count, second.baseAddress, second.count, buffer.baseAddress)
-      count = Digest.length
+        prefix, first.baseAddress, first.count, second.baseAddress, second.count,
+        target.bindMemory(to: UInt8.self).baseAddress)
     }
   }
 
-  fileprivate init(trusted bytes: [UInt8]) { self.bytes = bytes }
+  /// Written by `fill`, which gets 32 bytes.
+  fileprivate init(fill: (UnsafeMutablePointer<UInt8>?) -> Void) {
+    Swift.withUnsafeMutableBytes(of: &words) { fill($0.bindMemory(to: UInt8.self).baseAddress) }
+  }
+
+  /// The 32 bytes where they lie.
+  public func withUnsafeBytes<T>(_ body: (UnsafeRawBufferPointer) throws -> T) rethrows -> T {
+    try Swift.withUnsafeBytes(of: words, body)
+  }
 
   public var hex: String { Hex.encode(bytes) }
   public var description: String { hex }
-  public static func < (left: Digest, right: Digest) -> Bool { left.bytes.lexicographicallyPrecedes(right.bytes) }
+  public static func < (left: Digest, right: Digest) -> Bool {
+    left.withUnsafeBytes { left in right.withUnsafeBytes { left.lexicographicallyPrecedes($0) } }
+  }
 }
 
 extension Digest: Codable {
@@ -84,9 +103,7 @@ public struct SHA256: ~Copyable {
 
   /// The digest of all that was given; the hasher takes no more after it.
   public consuming func finalize() -> Digest {
-    var bytes = [UInt8](repeating: 0, count: Digest.length)
-    EVP_DigestFinal_ex(context, &bytes, nil)
-    return Digest(trusted: bytes)
+    Digest { _ = EVP_DigestFinal_ex(context, $0, nil) }
   }
 }
 

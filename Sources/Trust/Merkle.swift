@@ -17,7 +17,7 @@ public enum Merkle {
 
   /// SHA-256(0x01 || left || right).
   public static func nodeHash(_ left: Digest, _ right: Digest) -> Digest {
-    left.bytes.withUnsafeBytes { left in right.bytes.withUnsafeBytes { Digest(prefix: 1, left, $0) } }
+    left.withUnsafeBytes { left in right.withUnsafeBytes { Digest(prefix: 1, left, $0) } }
   }
 
   /// Where the hash of the `n`th complete subtree of 2^level leaves is stored.
@@ -46,6 +46,15 @@ public enum Merkle {
     var hashes = [leaf]
     for sibling in left { hashes.append(nodeHash(sibling, hashes[hashes.count - 1])) }
     return hashes
+  }
+
+  /// What a tree of these leaves stores, in its order; the same where a complete subtree of theirs stands in a larger tree.
+  public static func storedHashes(of leaves: [Digest]) -> [Digest] {
+    var tree = MerkleFrontier()
+    var stored: [Digest] = []
+    stored.reserveCapacity(leaves.count * 2)
+    for leaf in leaves { tree.append(leaf, to: &stored) }
+    return stored
   }
 
   /// The root of the first `size` leaves.

@@ -88,9 +88,15 @@ public struct MerkleFrontier: Sendable, Hashable {
   /// `Merkle.hashesToStore` without reading anything.
   @discardableResult
   public mutating func append(_ leaf: Digest) -> [Digest] {
-    var stored = [leaf]
-    add(leaf, level: 0) { stored.append($0) }
+    var stored: [Digest] = []
+    append(leaf, to: &stored)
     return stored
+  }
+
+  /// Adds a leaf, and what the stored hashes grow by to these.
+  public mutating func append(_ leaf: Digest, to stored: inout [Digest]) {
+    stored.append(leaf)
+    add(leaf, level: 0) { stored.append($0) }
   }
 
   /// Adds a leaf without saying what the stored hashes grow by.
@@ -98,10 +104,14 @@ public struct MerkleFrontier: Sendable, Hashable {
 
   /// Adds 2^level leaves of which only the subtree's root is known. False, and nothing has changed, when such a subtree
   /// can't stand at this place.
-  public mutating func append(subtree root: Digest, level: Int) -> Bool {
-    guard (0..<63).contains(level), size.trailingZeroBitCount >= level, size < 1 << 62 else { return false }
-    add(root, level: level) { _ in }
-    return true
+  public mutating func append(subtree root: Digest, level: Int) -> Bool { store(subtree: root, level: level) != nil }
+
+  /// The same; gives the larger subtrees that it completes, or nil when it can't stand at this place.
+  public mutating func store(subtree root: Digest, level: Int) -> [Digest]? {
+    guard (0..<63).contains(level), size.trailingZeroBitCount >= level, size < 1 << 62 else { return nil }
+    var completed: [Digest] = []
+    add(root, level: level) { completed.append($0) }
+    return completed
   }
 
   private mutating func add(_ root: Digest, level: Int, completed: (Digest) -> Void) {

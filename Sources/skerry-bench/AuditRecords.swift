@@ -22,14 +22,14 @@ enum AuditRecords {
     let model = "model-\(index / 2 % 8)"
     if index.isMultiple(of: 2) {
       return #"{"actor":"\#(actor)","allowed":true,"kind":"decision","n":\#(index),"resource":"model:\#(model)","#
-        + #""role":"chat","rule":"chat allows infer on model:*","t":\#(t),"v":1,"verb":"infer"}"# + "\n"
+        + #""role":"chat","rule":"chat allows infer on model:*","t":\#(t),"v":2,"verb":"infer"}"# + "\n"
     }
     let digest = String(repeating: "0123456789abcdef", count: 4)
     return
       #"{"actor":"\#(actor)","api":"openai","cachedTokens":0,"completionTokens":\#(index % 512),"engine":"llama.cpp","#
       + #""kind":"inference","milliseconds":\#(index % 9000),"model":"\#(model)","n":\#(index),"outcome":"completed","#
       + #""prompt":"hmac-sha256:\#(digest)","promptTokens":\#(index % 2048),"role":"chat","sha256":"\#(digest)","#
-      + #""t":\#(t),"v":1,"version":"1.0.0"}"# + "\n"
+      + #""t":\#(t),"v":2,"version":"1.0.0"}"# + "\n"
   }
 
   private static func flush(_ bytes: [UInt8]) throws {

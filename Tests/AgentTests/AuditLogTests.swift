@@ -188,6 +188,48 @@ extension AuditLog {
     try DurableFile.replace(box.directory + "/audit/head", with: Array(head.encoded.utf8))
   }
 
+  /// Records are read and hashed in batches of 512; what is wrong within one is found all the same.
+  @Test func aLongLogIsHeldToItsHashesAndHeadsAtEachPlace() async throws {
+    let box = try Box()
+    let log = try box.open()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for _ in 0..<26 { group.addTask { try await log.fill(50) } }
+      try await group.waitForAll()
+    }
+    log.close()
+    let (head, good) = (log.head(), try box.content(box.hashes))
+    #expect(try box.open().recovery.hashesRebuiltFrom == nil)
+    // Leaves, and what completes a tile, a batch and two batches.
+    for index: UInt64 in [0, 3, 511, 512, 700, 1023, 1024, 1299] {
+      let after = Merkle.storedHashCount(treeSize: index + 1)
+      for place in [Merkle.storedHashIndex(level: 0, n: index), after - 1] {
+        var bad = good
+        bad[Int(place) * 32 + 5] ^= 4
+        try DurableFile.replace(box.hashes, with: bad)
+        let again = try box.open()
+        #expect(again.recovery.hashesRebuiltFrom == index, "\(index) \(place)")
+        #expect(again.head() == head)
+        #expect(try box.content(box.hashes) == good)
+      }
+    }
+    // The last head is that of 1,300; a head in the middle of a batch is held to as well.
+    let early = try Checkpoint(origin: box.origin, size: 600, root: Merkle.root(size: 600) { try again(good, $0) })
+    let note = try SignedNote.sign(text: early.noteText, name: box.origin, key: box.device)
+    try DurableFile.replace(box.directory + "/audit/head", with: Array(note.encoded.utf8))
+    #expect(try box.open().recovery.hashesRebuiltFrom == nil)
+    let records = try box.content(box.records)
+    var lines = records.split(separator: 0x0A, omittingEmptySubsequences: false)
+    lines.swapAt(598, 599)
+    try DurableFile.replace(box.records, with: Array(lines.joined(separator: [0x0A])))
+    #expect { try box.open() } throws: { ($0 as? AuditTampered)?.index == 598 }
+    try DurableFile.replace(box.records, with: records)
+    #expect(try box.open().head() == head)
+  }
+
+  private func again(_ stored: [UInt8], _ indexes: [UInt64]) throws -> [Digest] {
+    try indexes.map { try #require(Digest(bytes: stored[Int($0) * 32..<Int($0) * 32 + 32])) }
+  }
+
   @Test func hashesOfGarbageAreMended() async throws {
     let box = try Box()
     let log = try box.open()

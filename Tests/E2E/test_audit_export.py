@@ -100,6 +100,14 @@ def test_tiles_are_read_by_go(box, tmp_path):
         assert call(go, check=False).returncode == 1 and verify(box, folder).returncode == 65
         path.write_bytes(good)
     assert verify(box, folder).returncode == 0
+    proof = tmp_path / "tiles.proof"
+    good = proof.read_text()
+    head = json.loads(good.splitlines()[0])["checkpoint"].split("\n\n")[0]
+    assert (folder / "checkpoint").read_text().startswith(head + "\n\n")
+    sha256 = json.loads(good.splitlines()[1])["sha256"]
+    for changed in ["", good.replace(sha256, "0" * 64), good.replace("size", "sice", 1)]:
+        proof.write_text(changed)
+        assert verify(box, folder).returncode == 65
     # A part of the log has no tiles.
     assert box.skerry("audit", "export", "--format", "tiles", "--kind", "decision", "-o", tmp_path / "part",
                       check=False).returncode == 65
@@ -167,7 +175,7 @@ def test_csv_is_a_table_and_no_formula(box, tmp_path):
     assert not [cell for row in rows for cell in row.values() if re.match(r"[=+\-@\t\r]", cell)]
 
 
-@pytest.mark.parametrize("form", ["ocsf", "syslog", "otlp", "csv"])
+@pytest.mark.parametrize("form", ["jsonl", "ocsf", "syslog", "otlp", "csv"])
 def test_every_form_is_provable_and_every_forgery_shows(box, tmp_path, form):
     file = export(box, tmp_path, form, "--subject", "token:app")
     done = verify(box, file)
@@ -211,6 +219,12 @@ def test_a_selection_is_provable_and_says_what_it_leaves_out(box, tmp_path):
     box.skerry("audit", "export", "-o", whole)
     verdict = json.loads(verify(box, whole, "--json", "--head", head).stdout)
     assert verdict["knownHead"] == "contained" and verdict["valid"]
+    # What stands beside an export is of this very export.
+    os.replace(f"{file}.proof", f"{whole}.proof")
+    done = verify(box, whole)
+    assert done.returncode == 65 and "another export" in done.stderr
+    os.unlink(f"{whole}.proof")
+    assert verify(box, whole).returncode == 0
 
 
 def test_a_cursor_goes_on_and_notices_another_log(box, tmp_path):

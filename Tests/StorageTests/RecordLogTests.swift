@@ -107,6 +107,52 @@ import Testing
     #expect(try await log.append { index in Array("\(index)".utf8) } == 0)
   }
 
+  /// Batches of 512 records and pieces of a megabyte, wherever their ends fall.
+  @Test func whatIsReadOnOpeningIsWhatStandsThere() throws {
+    for round in 0..<12 {
+      var file: [UInt8] = []
+      var records: [[UInt8]] = []
+      for _ in 0..<Int.random(in: 0...2100) {
+        let record = [UInt8](repeating: .random(in: 1...9), count: .random(in: 0...1400))
+        records.append(record)
+        file += record + [0x0A]
+      }
+      var whole = records.count
+      switch round % 3 {
+      case 1: file += [1, 2, 3]
+      case 2 where whole > 0:
+        // What follows is not more than one batch may be.
+        let bad = Int.random(in: max(0, whole - 1500)..<whole)
+        let start = records[..<bad].reduce(0) { $0 + $1.count + 1 }
+        file.insert(0, at: start + Int.random(in: 0...records[bad].count))
+        whole = bad
+      default: break
+      }
+      let path = scratch.file("log\(round)")
+      overwrite(path, with: file)
+      let found = Mutex<[[UInt8]]>([])
+      let shared = Found(found)
+      let hooks = RecordLog.Hooks(onOpen: { [whole] batch in
+        var these: [[UInt8]] = []
+        batch.withEach { these.append(Array($0)) }
+        #expect(batch.next.isMultiple(of: RecordBatch.stride) || batch.next == UInt64(whole))
+        return { [these] in shared.all.withLock { $0 += these } }
+      })
+      let log = try RecordLog(path: path, hooks: hooks)
+      #expect(log.count == UInt64(whole))
+      #expect(shared.all.withLock { $0 } == records.prefix(whole).map { $0 })
+      let middle = UInt64(whole / 2)
+      #expect(
+        try log.read(from: middle, limit: 3).map(\.record)
+          == records[..<whole].dropFirst(whole / 2).prefix(3).map { $0 })
+    }
+  }
+
+  private final class Found: Sendable {
+    let all: Mutex<[[UInt8]]>
+    init(_ all: consuming sending Mutex<[[UInt8]]>) { self.all = all }
+  }
+
   @Test func theHooksSeeEveryRecordOnceAndAFailureIsTakenBack() async throws {
     struct Full: Error {}
     struct Seen: Sendable {
@@ -116,7 +162,7 @@ import Testing
     let failing = Atomic<Bool>(false)
     let shared = Shared(seen, failing)
     let hooks = RecordLog.Hooks(
-      onOpen: { entry in shared.seen.withLock { $0.opened.append(entry.index) } },
+      onOpen: { batch in { shared.seen.withLock { $0.opened += batch.first..<batch.next } } },
       write: { entries in
         if shared.failing.load(ordering: .relaxed) { throw Full() }
         shared.seen.withLock { $0.written += entries.map(\.index) }

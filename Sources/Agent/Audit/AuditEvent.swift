@@ -43,7 +43,7 @@ public struct AuditEvent: Sendable, Hashable {
   }
 
   /// The first entry that is left, when this record says that those before it were pruned.
-  static func pruned(by record: [UInt8]) -> UInt64? {
+  static func pruned(by record: UnsafeRawBufferPointer) -> UInt64? {
     // Nearly all are others; reading each would make the start of a box with a long log slow.
     guard record.starts(with: #"{"actor":"system","#.utf8), let value = try? JSONValue(parsing: record),
       value["kind"] == "audit", value["event"] == "pruned"

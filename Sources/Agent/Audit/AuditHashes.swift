@@ -65,8 +65,6 @@ final class AuditHashes: Sendable {
     return true
   }
 
-  func reader(from index: UInt64) -> HashReader { HashReader(hashes, at: index) }
-
   func write(_ added: [Digest], at index: UInt64) throws { try hashes.write(added, at: index) }
 
   func truncate(to count: UInt64) throws { try hashes.truncate(to: count) }
@@ -90,28 +88,5 @@ final class AuditHashes: Sendable {
   func prune(before index: UInt64) throws {
     first.withLock { $0 = index }
     try hashes.erase(before: Merkle.storedHashCount(treeSize: index))
-  }
-}
-
-/// Reads stored hashes from one of them to the last in large pieces.
-struct HashReader {
-  private let file: HashFile
-  private var next: UInt64
-  private var buffer: ArraySlice<UInt8> = []
-
-  init(_ file: HashFile, at index: UInt64) {
-    self.file = file
-    next = index
-  }
-
-  /// True when the next stored hashes are these.
-  mutating func matches(_ hashes: [Digest]) throws -> Bool {
-    for hash in hashes {
-      if buffer.isEmpty { buffer = try file.bytes(from: next, count: 4096)[...] }
-      next += 1
-      guard buffer.prefix(32).elementsEqual(hash.bytes) else { return false }
-      buffer = buffer.dropFirst(32)
-    }
-    return true
   }
 }

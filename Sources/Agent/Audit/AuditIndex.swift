@@ -19,12 +19,25 @@ final class AuditIndex: Sendable {
     var keys: [UInt32] = []
     var earliest = Int64.max
     var latest = Int64.min
+
+    mutating func add(_ scan: AuditRecordScan) {
+      for key in scan.keys where !keys.contains(key) { keys.append(key) }
+      earliest = min(earliest, scan.time)
+      latest = max(latest, scan.time)
+    }
   }
 
   private struct State {
     /// The number of the first block; above 0 when older records were pruned.
     var first: UInt64 = 0
     var blocks: [Block] = []
+
+    /// Where the block of this number is.
+    mutating func place(_ number: UInt64) -> Int {
+      if blocks.isEmpty { first = number }
+      while UInt64(blocks.count) <= number - first { blocks.append(Block()) }
+      return Int(number - first)
+    }
   }
 
   private let state = Mutex(State())
@@ -32,9 +45,15 @@ final class AuditIndex: Sendable {
   /// The log's hooks with the index behind them.
   func hooks(with hooks: RecordLog.Hooks) -> RecordLog.Hooks {
     var both = hooks
-    both.onOpen = { entry in
-      try hooks.onOpen(entry)
-      self.add([entry])
+    both.onOpen = { batch in
+      let take = try hooks.onOpen(batch)
+      // A batch ends where a block does.
+      var block = Block()
+      batch.withEach { block.add(AuditRecordScan($0)) }
+      return { [block] in
+        take()
+        self.state.withLock { $0.blocks[$0.place(batch.first / Self.block)] = block }
+      }
     }
     both.write = { entries in
       try hooks.write(entries)
@@ -46,14 +65,8 @@ final class AuditIndex: Sendable {
   private func add(_ entries: [RecordLog.Entry]) {
     state.withLock { state in
       for entry in entries {
-        let number = entry.index / Self.block
-        if state.blocks.isEmpty { state.first = number }
-        while UInt64(state.blocks.count) <= number - state.first { state.blocks.append(Block()) }
-        let at = Int(number - state.first)
-        let scan = AuditRecordScan(entry.record)
-        for key in scan.keys where !state.blocks[at].keys.contains(key) { state.blocks[at].keys.append(key) }
-        state.blocks[at].earliest = min(state.blocks[at].earliest, scan.time)
-        state.blocks[at].latest = max(state.blocks[at].latest, scan.time)
+        let at = state.place(entry.index / Self.block)
+        entry.record.withUnsafeBytes { state.blocks[at].add(AuditRecordScan($0)) }
       }
     }
   }
@@ -83,7 +96,8 @@ extension AuditLog {
     for first in index.blocks(for: selection) where first < end && first + AuditIndex.block > kept {
       for entry in try log.read(from: max(first, kept), limit: Int(AuditIndex.block)).reversed() {
         guard entry.index < end, entry.index < first + AuditIndex.block else { continue }
-        guard Set(wanted).isSubset(of: AuditRecordScan(entry.record).keys) else { continue }
+        let keys = entry.record.withUnsafeBytes { AuditRecordScan($0).keys }
+        guard wanted.allSatisfy(keys.contains) else { continue }
         let record = try JSONValue(parsing: entry.record)
         guard selection.matches(record) else { continue }
         found.append(record)
@@ -99,8 +113,9 @@ struct AuditRecordScan {
   private(set) var keys: [UInt32] = []
   private(set) var time: Int64 = 0
 
-  init(_ record: [UInt8]) {
-    record.withUnsafeBufferPointer { bytes in
+  init(_ record: UnsafeRawBufferPointer) {
+    keys.reserveCapacity(6)
+    record.withMemoryRebound(to: UInt8.self) { bytes in
       var at = 0
       var depth = 0
       var name: Range<Int>?
@@ -167,7 +182,12 @@ struct AuditRecordScan {
     if Self.equals(bytes[name], "allowed") {
       keys.append(Self.hash("o", Array((bytes[at] == 0x74 ? "allowed" : "denied").utf8)))
     } else if Self.equals(bytes[name], "t") {
-      time = bytes[at...].prefix { (0x30...0x39).contains($0) }.prefix(18).reduce(0) { $0 * 10 + Int64($1 - 0x30) }
+      var end = at
+      time = 0
+      while end < bytes.count, end < at + 18, bytes[end] >= 0x30, bytes[end] <= 0x39 {
+        time = time * 10 + Int64(bytes[end] - 0x30)
+        end += 1
+      }
     }
   }
 

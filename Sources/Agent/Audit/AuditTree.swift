@@ -9,7 +9,6 @@ final class AuditTree: Sendable {
     var durable = MerkleFrontier()
     /// The same with the batch that is being committed, or the records read so far while opening.
     var staged = MerkleFrontier()
-    var reader: HashReader?
     /// The tree before the first record whose stored hashes are missing or others.
     var beforeMismatch: MerkleFrontier?
     /// Signed heads, by size, that the log must still agree with.
@@ -18,6 +17,37 @@ final class AuditTree: Sendable {
     /// The first record that there is, and the first that a record says is left.
     var first: UInt64 = 0
     var declaredFirst: UInt64 = 0
+
+    /// Adds what was found on opening, and compares it with the stored hashes and the signed heads.
+    mutating func take(_ found: Found) {
+      declaredFirst = max(declaredFirst, found.declaredFirst)
+      if takeWhole(found) { return }
+      var at = 0
+      for leaf in found.leaves {
+        let before = staged
+        let hashes = staged.append(leaf)
+        if beforeMismatch == nil, !found.stores(hashes, at) { beforeMismatch = before }
+        at += hashes.count
+        compare()
+      }
+    }
+
+    /// The same in one step, where a whole subtree is as it is stored and no signed head ends within it.
+    private mutating func takeWhole(_ found: Found) -> Bool {
+      guard let subtree = found.subtree, let root = subtree.last,
+        !expected.keys.contains(where: { found.first < $0 && $0 < found.next })
+      else { return false }
+      var next = staged
+      guard let above = next.store(subtree: root, level: RecordBatch.stride.trailingZeroBitCount) else { return false }
+      if beforeMismatch == nil, !found.stores(subtree, 0) || !found.stores(above, subtree.count) { return false }
+      staged = next
+      compare()
+      return true
+    }
+
+    private mutating func compare() {
+      if let root = expected[staged.size], root != staged.root { disagrees = true }
+    }
   }
 
   let hashes: AuditHashes
@@ -54,23 +84,46 @@ final class AuditTree: Sendable {
     state.withLock { state in
       state.first = first
       state.staged = before
-      state.reader = hashes.reader(from: Merkle.storedHashCount(treeSize: first))
       if let root = state.expected[first], root != before.root { state.disagrees = true }
       // What was pruned was signed, and heads only grow.
       if state.expected.keys.contains(where: { $0 > 0 && $0 < first }) { state.disagrees = true }
     }
   }
 
-  private func found(_ entry: RecordLog.Entry) throws {
-    try state.withLock { state in
-      let before = state.staged
-      let stored = state.staged.append(Merkle.leafHash(entry.record))
-      if state.beforeMismatch == nil, try state.reader?.matches(stored) != true { state.beforeMismatch = before }
-      if let root = state.expected[state.staged.size], root != state.staged.root { state.disagrees = true }
-      if state.first > 0, let until = AuditEvent.pruned(by: entry.record) {
-        state.declaredFirst = max(state.declaredFirst, until)
-      }
+  /// The hashes of records that were found on opening, and what the disk has for them.
+  private struct Found {
+    let first: UInt64
+    let leaves: [Digest]
+    /// All that the tree stores for them, where they fill a subtree.
+    let subtree: [Digest]?
+    /// As they are stored on disk; fewer when some are missing.
+    let stored: [UInt8]
+    let declaredFirst: UInt64
+    var next: UInt64 { first + UInt64(leaves.count) }
+
+    /// Whether the disk has these hashes from this one of its own on.
+    func stores(_ hashes: [Digest], _ at: Int) -> Bool {
+      let (start, end) = (at * Digest.length, (at + hashes.count) * Digest.length)
+      return end <= stored.count && stored[start..<end] == Digest.bytes(of: hashes)[...]
     }
+  }
+
+  /// Hashes what was found, on any thread; what it gives is called in the records' order.
+  private func found(_ batch: RecordBatch) throws -> @Sendable () -> Void {
+    let (isPruned, isMended) = state.withLock { ($0.first > 0, $0.beforeMismatch != nil) }
+    var leaves: [Digest] = []
+    leaves.reserveCapacity(batch.count)
+    var declared: UInt64 = 0
+    batch.withEach { record in
+      leaves.append(Merkle.leafHash(record))
+      if isPruned, let until = AuditEvent.pruned(by: record) { declared = max(declared, until) }
+    }
+    let isWhole = batch.count == Int(RecordBatch.stride)
+    let (start, end) = (Merkle.storedHashCount(treeSize: batch.first), Merkle.storedHashCount(treeSize: batch.next))
+    let found = Found(
+      first: batch.first, leaves: leaves, subtree: isWhole ? Merkle.storedHashes(of: leaves) : nil,
+      stored: isMended ? [] : try hashes.bytes(from: start, count: Int(end - start)), declaredFirst: declared)
+    return { self.state.withLock { $0.take(found) } }
   }
 
   private func write(_ entries: [RecordLog.Entry]) throws {
@@ -90,7 +143,6 @@ final class AuditTree: Sendable {
   /// otherwise mends the stored hashes from the records. Gives the entry from which they were mended.
   func settle(_ log: RecordLog) throws -> UInt64? {
     let (disagrees, before, size, isDeclared) = state.withLock { state in
-      state.reader = nil
       return (state.disagrees, state.beforeMismatch, state.durable.size, state.declaredFirst >= state.first)
     }
     if disagrees {

@@ -9,10 +9,7 @@ public final class HashFile: Sendable {
   public init(_ path: String) throws(StorageError) { file = try OpenFile(path, O_RDWR | O_CREAT) }
 
   public func write(_ hashes: [Digest], at index: UInt64) throws(StorageError) {
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(hashes.count * Digest.length)
-    for hash in hashes { bytes += hash.bytes }
-    try file.write(bytes, at: index * UInt64(Digest.length))
+    try file.write(Digest.bytes(of: hashes), at: index * UInt64(Digest.length))
   }
 
   /// The bytes of `count` hashes from the index; fewer at the end of the file.

@@ -25,8 +25,9 @@ public final class RecordLog: Sendable {
   public struct Hooks: Sendable {
     /// On opening, before any record: the first that there is.
     public var begin: @Sendable (UInt64) throws -> Void
-    /// Each record found on opening, in order.
-    public var onOpen: @Sendable (Entry) throws -> Void
+    /// The records found on opening. It is called for several batches at a time; what it gives, for one after the other in
+    /// their order.
+    public var onOpen: @Sendable (RecordBatch) throws -> @Sendable () -> Void
     /// After a batch's records were written, before the sync. Throwing refuses the whole batch.
     public var write: @Sendable ([Entry]) throws -> Void
     /// After a failed batch: forget whatever belongs to records from this index on.
@@ -38,7 +39,7 @@ public final class RecordLog: Sendable {
 
     public init(
       begin: @escaping @Sendable (UInt64) throws -> Void = { _ in },
-      onOpen: @escaping @Sendable (Entry) throws -> Void = { _ in },
+      onOpen: @escaping @Sendable (RecordBatch) throws -> @Sendable () -> Void = { _ in {} },
       write: @escaping @Sendable ([Entry]) throws -> Void = { _ in },
       rollback: @escaping @Sendable (UInt64) -> Void = { _ in },
       committed: @escaping @Sendable (UInt64) -> Void = { _ in },
@@ -132,13 +133,19 @@ public final class RecordLog: Sendable {
       throw StorageError.damaged(path: path, reason: "it ends before its first record")
     }
     try hooks.begin(offsets.first)
-    try RecordScanner(file: file, from: offsets.start, to: size).scan { record in
-      let entry = Entry(index: offsets.count, record: record)
-      if RecordLog.hasForbiddenBytes(record) { return false }
-      try hooks.onOpen(entry)
-      offsets.append(length: record.count)
-      return true
+    var window: [RecordBatch] = []
+    func settle() throws {
+      for (batch, take) in zip(window, try Parallel.map(window, hooks.onOpen)) {
+        take()
+        offsets.append(batch)
+      }
+      window = []
     }
+    try RecordScanner(file: file, from: offsets.start, to: size).batches(first: offsets.first) { batch in
+      window.append(batch)
+      if window.count == 16 { try settle() }
+    }
+    try settle()
     tornBytes = size - offsets.end
     guard offsets.count >= known else {
       throw StorageError.damaged(path: path, reason: "it has \(offsets.count) whole records and had \(known)")

@@ -29,6 +29,8 @@ struct Offsets: Sendable {
     end += UInt64(length) + 1
   }
 
+  mutating func append(_ batch: RecordBatch) { for length in batch.lengths { append(length: length) } }
+
   /// The nearest known record at or before this index.
   func nearest(to index: UInt64) -> (index: UInt64, offset: UInt64) {
     guard index / Offsets.stride >= firstMark, !marks.isEmpty else { return (first, start) }

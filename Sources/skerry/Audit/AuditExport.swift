@@ -1,13 +1,15 @@
 import CommandLine
 import Fleet
+import Glibc
 import Host
 import Trust
 
 let auditExportSpec = CommandSpec(
   "export", "write the log, or a part of it, with its proofs, for an auditor or a collector",
   discussion: """
-    Without a format it is Skerry's own, JSON Lines with the proofs in it. Other forms get FILE.proof beside them: with \
-    both, audit verify checks them as well. tiles is a folder in C2SP tlog-tiles' layout and takes the whole log.
+    Without a format it is Skerry's own, JSON Lines with the proofs in it. Beside each file stands FILE.proof: the signed \
+    heads, the file's length and SHA-256, and for other forms the proofs, so that audit verify checks them as well. tiles is \
+    a folder in C2SP tlog-tiles' layout and takes the whole log.
 
     With --cursor FILE only what was not exported before is written, and FILE then says how far it went; that the log still \
     continues what was exported is checked first. --to hands records to a collector instead: https://HOST/v1/logs for \
@@ -105,14 +107,30 @@ private func exportAsItIs(_ invocation: Invocation, _ query: [(String, String)],
   }
   let output = try OutputFile(target)
   var size = 0
+  var manifest = AuditManifest(.jsonl)
+  var records: UInt64 = 0
+  /// Nil when the export is no export.
+  var reader: AuditExportReader? = AuditExportReader()
   try await invocation.agent.stream("GET", "/skerry/v1/audit/export", query: query) { piece in
     size += piece.count
     try output.write(piece)
+    manifest.add(piece)
+    do {
+      for item in try reader?.push(piece) ?? [] {
+        if case .header(let header) = item { manifest.begin(header) }
+        if case .entry = item { records += 1 }
+      }
+    } catch { reader = nil }
   }
   try output.finish()
-  invocation.answer(["file": .string(target), "format": "jsonl", "bytes": .integer(Int64(size))]) {
-    "\(target): \(Readable.bytes(UInt64(size)))\n"
+  var answer: [String: JSONValue] = ["format": "jsonl", "bytes": .integer(Int64(size))]
+  if let whole = reader, (try? whole.finish()) != nil {
+    answer = try manifest.finish(target, records: records)
+  } else {
+    unlink(target + ".proof")
   }
+  answer["file"] = .string(target)
+  invocation.answer(.object(answer)) { "\(target): \(Readable.bytes(UInt64(size)))\n" }
 }
 
 /// Our own form, as the agent writes it, looked at as it passes.
@@ -121,13 +139,21 @@ private func exportOwn(
 ) async throws -> [String: JSONValue] {
   let output = try target.map { try OutputFile($0) }
   var bytes = 0
+  var manifest = AuditManifest(.jsonl)
   try await items(invocation, query) { piece, items in
-    for item in items { try watch.see(item) }
+    for item in items {
+      try watch.see(item)
+      if case .header(let header) = item { manifest.begin(header) }
+    }
     bytes += piece.count
+    manifest.add(piece)
     if let output { try output.write(piece) } else { invocation.console.say(piece) }
   }
-  try output?.finish()
-  return ["file": target.map { .string($0) } ?? .null, "bytes": .integer(Int64(bytes)), "format": "jsonl"]
+  guard let target, let output else { return ["file": .null, "bytes": .integer(Int64(bytes)), "format": "jsonl"] }
+  try output.finish()
+  var answer = try manifest.finish(target, records: UInt64(watch.records))
+  answer["file"] = .string(target)
+  return answer
 }
 
 private func exportThrough(

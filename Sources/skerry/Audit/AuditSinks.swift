@@ -73,6 +73,7 @@ final class AuditTilesSink: AuditSink {
   private let folder: String
   private var tiles = TlogTiles()
   private var header: AuditExportHeader?
+  private var manifest: AuditManifest? = AuditManifest(.tiles)
 
   init(_ folder: String) throws {
     self.folder = folder
@@ -84,7 +85,10 @@ final class AuditTilesSink: AuditSink {
     }
   }
 
-  func begin(_ header: AuditExportHeader) throws { self.header = header }
+  func begin(_ header: AuditExportHeader) throws {
+    self.header = header
+    manifest?.begin(header)
+  }
 
   func entry(_ record: AuditFormatRecord, hash: [UInt8]) throws {
     do {
@@ -115,10 +119,13 @@ final class AuditTilesSink: AuditSink {
         status: .data)
     }
     try write("checkpoint", Array(head.encoded.utf8))
-    return ["folder": .string(folder), "format": "tiles"]
+    var answer = try manifest.take()?.finish(folder, records: header.size) ?? [:]
+    answer["folder"] = .string(folder)
+    return answer
   }
 
   private func write(_ path: String, _ bytes: [UInt8]) throws {
+    if path.hasPrefix("tile/entries/") { manifest?.add(bytes) }
     var below = folder
     for part in path.split(separator: "/").dropLast() {
       below += "/" + part

@@ -12,7 +12,7 @@ let auditVerifySpec = CommandSpec(
     hub cosigned, it also shows whether the log is older than that or was begun anew.
 
     FILE is an export in Skerry's own form, one in another form with FILE.proof beside it, a folder of tiles, or a \
-    .tlog-proof. It says what could be proven and what could not.
+    .tlog-proof. A FILE.proof that is there must be of this very file. It says what could be proven and what could not.
 
     Ends with 0 when everything is as it was signed; with 65 when anything is not, and names the first entry that isn't; \
     with 66 when there is no such file.
@@ -38,7 +38,8 @@ let auditVerify: Runner = { invocation in
   }
   var verifier = AuditVerifier(deviceKey: device, witness: witness, known: known)
   let bar = ProgressBar(hidden: invocation.json)
-  if isThere, access(file + ".proof", F_OK) == 0 {
+  var manifest = isThere ? try AuditManifestCheck(file, .jsonl) : nil
+  if isThere, manifest == nil, access(file + ".proof", F_OK) == 0 {
     try verifyBeside(file, &verifier)
   } else {
     let total = isThere ? UInt64(max(0, status.st_size)) : 0
@@ -52,13 +53,16 @@ let auditVerify: Runner = { invocation in
         return (proof?.count ?? 0) <= TlogProof.limit
       }
       verifier.push(piece)
+      manifest?.add(piece)
       bar.update("verify", done: done, total: total)
       return !verifier.isDecided
     }
     if let proof { return try answerProof(proof, file, invocation, device: device, witness: witness) }
   }
   bar.finish()
-  try answer(verifier.finish(), file, invocation)
+  let verdict = verifier.finish()
+  if verdict.isValid { try manifest.take()?.finish(file) }
+  try answer(verdict, file, invocation)
 }
 
 private func answer(_ verdict: AuditVerdict, _ file: String, _ invocation: Invocation) throws {
@@ -88,11 +92,7 @@ func verdictText(_ verdict: AuditVerdict) -> String {
 /// An export in another program's form: its records with the hashes and heads that stand in the file beside it.
 private func verifyBeside(_ file: String, _ verifier: inout AuditVerifier) throws {
   let path = file + ".proof"
-  func wrong(_ reason: String) -> CommandFailure {
-    CommandFailure(
-      "\(file): the audit log is NOT as it was signed: \(reason)",
-      hint: "keep both files as they are; they are evidence, and export the log again from the box", status: .data)
-  }
+  func wrong(_ reason: String) -> CommandFailure { wrongProof(file, reason) }
   let proof = try LineReader(path)
   guard let trailer = AuditProofFile.trailer(in: try LineReader.last(path)) else {
     throw wrong("\(path) does not end as a proof does: it is cut off or of another file")
@@ -169,10 +169,12 @@ private func verifyTiles(
       origin: checkpoint.origin, size: checkpoint.size, checkpoint: head, cosigned: cosigned, device: device,
       witness: cosigned == nil ? nil : witness
     ).line + [0x0A])
+  var manifest = try AuditManifestCheck(folder, .tiles)
   var index: UInt64 = 0
   while index < checkpoint.size, !verifier.isDecided {
     let width = min(checkpoint.size - index, TlogTiles.width)
     let bundle = try readFile(folder + "/" + TlogTiles.entries(index / TlogTiles.width, width: width), limit: 17 << 20)
+    manifest?.add(bundle)
     var rest = bundle[...]
     while rest.count >= 2 {
       let length = Int(rest[rest.startIndex]) << 8 | Int(rest[rest.startIndex + 1])
@@ -185,7 +187,9 @@ private func verifyTiles(
       throw CommandFailure("\(folder): the bundle with entry \(index) is cut off or too long", status: .data)
     }
   }
-  try answer(verifier.finish(), folder, invocation)
+  let verdict = verifier.finish()
+  if verdict.isValid { try manifest.take()?.finish(folder, head: note.text) }
+  try answer(verdict, folder, invocation)
 }
 
 private func noteFile(_ path: String) throws -> SignedNote {
