@@ -226,6 +226,28 @@ def test_the_whole_agent_survives_power_cuts(mock_programs, tmp_path):
 
 
 @pytest.mark.skipif(why_not() is not None, reason=f"skipped: no power cuts here: {why_not()}")
+def test_what_a_killed_process_had_not_synced_is_durable_once_the_log_is_open(tmp_path):
+    """Else a head would be signed over it, and the log without it would be tampering."""
+    with Disk(tmp_path / "disk") as disk:
+        ledger = Ledger(tmp_path / "disk")
+        reopened(ledger)
+        log = ledger.folder / "log.jsonl"
+        last = log.read_bytes().splitlines()[-1]
+        number = json.loads(last)["n"]
+        with open(log, "ab") as file:
+            file.write(last.replace(b'"n":%d,' % number, b'"n":%d,' % (number + 1)) + b"\n")
+        appender = Appender(ledger.folder, 1)
+        while not appender.lines and appender.process.poll() is None:
+            time.sleep(0.001)
+        appender.kill()
+        disk.cut(0, keep="none")
+        assert not appender.wait()
+        ledger.note(appender.lines)
+        assert number + 2 in ledger.heads
+        ledger.check()
+
+
+@pytest.mark.skipif(why_not() is not None, reason=f"skipped: no power cuts here: {why_not()}")
 def test_on_a_disk_that_lies_records_are_lost_and_that_is_seen(tmp_path):
     """The proof of this file's own checks: fsync says yes and does nothing."""
     with Disk(tmp_path / "disk") as disk:

@@ -156,8 +156,9 @@ public final class RecordLog: Sendable {
         throw StorageError.damaged(path: path, reason: "record \(offsets.count) is not text")
       }
       try file.truncate(to: offsets.end)
-      try file.syncData()
     }
+    // What a process that was killed had written may not be on the disk yet, and from here on it counts.
+    try file.syncData()
     // A crash may have come between the word that they are pruned and the deed.
     try file.erase(from: 0, to: offsets.start)
     durable = Mutex(Durable(file: file, offsets: offsets))
