@@ -128,6 +128,57 @@ import Trust
     }
   }
 
+  /// Separation of duty is asked of the one to whom the role goes, and again when it goes.
+  @Test func theFirstOfTwoIsTheOneWhoMustBeFit() async throws {
+    let file = scratch.path + "/roles.json5"
+    func policy(auditor: String) throws {
+      try DurableFile.replace(
+        file,
+        with: Array(
+          """
+          {version: 1, roles: {admin: {allow: [{verbs: ["*"], resources: ["*"]}]},
+             auditor: {allow: [{verbs: ["audit.read"], resources: ["audit:*"]}]}},
+           separation: {static: {apart: {roles: ["admin", "auditor"]}}},
+           bindings: [{role: "admin", subjects: ["uid:0"]}, {role: "auditor", subjects: ["\(auditor)"]}]}
+          """.utf8))
+    }
+    let id = "0000000000000001"
+    func isKeptApart(
+      _ breakGlass: BreakGlass, _ code: Int, _ caller: Caller, _ uid: UInt32, from borrower: String
+    ) async throws {
+      let failure = await #expect(throws: BreakGlassFailure.self) {
+        try await breakGlass.open("\(codes[code])", reason: why, caller: caller, uid: uid)
+      }
+      guard case .cannotLend(id, let reason) = failure else {
+        Issue.record("\(String(describing: failure))")
+        return
+      }
+      #expect(reason.contains("separation.static.apart") && reason.contains(borrower))
+    }
+    try policy(auditor: "uid:1002")
+    let (access, breakGlass, database) = try await make()
+    // As the first one an auditor is refused at once, and waits for nobody.
+    try await isKeptApart(breakGlass, 1, bob, 1002, from: "uid:1002")
+    #expect(try await breakGlass.standings().map(\.state) == [.ready, .ready])
+    #expect(
+      try await breakGlass.open("\(codes[1])", reason: why, caller: ann, uid: 1001)
+        == .waiting(grants()[1], seconds: 600))
+    // The first one becomes an auditor: nothing is opened, and no code is used up.
+    try policy(auditor: "uid:1001")
+    try await access.reload()
+    try await isKeptApart(breakGlass, 2, bob, 1002, from: "uid:1001")
+    #expect(access.loans.isEmpty)
+    #expect(try await outbox(database).isEmpty)
+    #expect(try await breakGlass.standings().map(\.state) == [.ready, .ready])
+    #expect(!records.of("break-glass").contains { $0.fields["event"] == "opened" })
+    // An auditor may agree: nothing is lent to them.
+    _ = try await breakGlass.open("\(codes[2])", reason: why, caller: bob, uid: 1002)
+    #expect(
+      try await breakGlass.open("\(codes[1])", reason: why, caller: ann, uid: 1001) == .open(grants()[1], seconds: 900))
+    #expect(access.loans.map(\.label) == ["uid:1002(bob)"])
+    try await access.authorize(bob, .auditRead, .all(for: .auditRead))
+  }
+
   @Test func withoutADurableRecordNothingOpensAndTheCodeStaysGood() async throws {
     let (access, breakGlass, database) = try await make()
     records.fail(true)

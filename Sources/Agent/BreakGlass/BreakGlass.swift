@@ -73,11 +73,6 @@ public final class BreakGlass: Sendable {
       }
       guard try await uses()[grant.id] == nil else { throw BreakGlassFailure.used(id: grant.id) }
       guard now() < grant.expires else { throw BreakGlassFailure.expired(id: grant.id) }
-      // Before the code is used up: it would be lost for a role that can't be lent.
-      let binding = Binding(role: grant.role, subject: Subject.user(uid).description)
-      do { try access.checkLoan(binding) } catch {
-        throw BreakGlassFailure.cannotLend(id: grant.id, reason: "\(error)")
-      }
       let person = First(
         uid: uid, label: caller.label, code: code, reason: reason,
         until: access.monotonic() + .seconds(BreakGlass.patience))
@@ -101,10 +96,17 @@ public final class BreakGlass: Sendable {
     if let first {
       guard first.code != person.code else { throw BreakGlassFailure.sameCode(id: grant.id) }
       guard first.uid != person.uid else { throw BreakGlassFailure.samePerson(id: grant.id) }
-      let outcome = try await open(grant, by: [first, person], caller)
-      waiting.withLock { $0[grant.id] = nil }
-      return outcome
+      do {
+        let outcome = try await open(grant, by: [first, person], caller)
+        waiting.withLock { $0[grant.id] = nil }
+        return outcome
+      } catch let failure as BreakGlassFailure {
+        // It can't be lent to the first one any more; another may begin.
+        waiting.withLock { $0[grant.id] = nil }
+        throw failure
+      }
     }
+    _ = try lendable(grant, to: person)
     try await access.record(
       .breakGlass, caller.label,
       ["event": "first", "id": .string(grant.id), "role": .string(grant.role), "why": .string(person.reason)])
@@ -112,9 +114,22 @@ public final class BreakGlass: Sendable {
     return .waiting(grant, seconds: BreakGlass.patience)
   }
 
-  /// The role goes to the first person; the second only agrees.
+  /// What would be lent. Throws `BreakGlassFailure.cannotLend` when it can't be.
+  private func lendable(_ grant: BreakGlassGrant, to borrower: First) throws(BreakGlassFailure) -> Binding {
+    let binding = Binding(role: grant.role, subject: Subject.user(borrower.uid).description)
+    do { try access.checkLoan(binding) } catch { throw .cannotLend(id: grant.id, reason: "\(error)") }
+    return binding
+  }
+
+  /// The role goes to the first person; the second only agrees. No policy changes meanwhile, so that what can be lent when
+  /// it begins can be when the code is used up.
   private func open(_ grant: BreakGlassGrant, by persons: [First], _ caller: Caller) async throws -> Outcome {
+    try await access.changes.run { try await openNow(grant, by: persons, caller) }
+  }
+
+  private func openNow(_ grant: BreakGlassGrant, by persons: [First], _ caller: Caller) async throws -> Outcome {
     let borrower = persons[0]
+    let binding = try lendable(grant, to: borrower)
     let seconds = min(grant.seconds, maxSeconds)
     let names = persons.map(\.label)
     let reason = persons.map(\.reason).joined(separator: " / ")
@@ -139,8 +154,7 @@ public final class BreakGlass: Sendable {
     }
     access.lend(
       Loan(
-        id: grant.id, binding: Binding(role: grant.role, subject: Subject.user(borrower.uid).description),
-        label: borrower.label, until: access.monotonic() + .seconds(seconds)))
+        id: grant.id, binding: binding, label: borrower.label, until: access.monotonic() + .seconds(seconds)))
     Log.shared.warning("break-glass opened", ["id": grant.id, "role": grant.role, "for": borrower.label])
     Task { [weak self] in
       try? await Task.sleep(for: .seconds(seconds), clock: .continuous)
