@@ -131,6 +131,31 @@ import Web
     }
   }
 
+  /// Whoever has an export has heads that the box signed: bringing them again takes nothing from the box.
+  @Test func oldHeadsThatAreBroughtAgainDoNotStarveTheBox() async throws {
+    try await TestHub.with { hub in
+      let device = try await ScriptedDevice.enrolled(hub)
+      var log = TestLog(device)
+      for n in 0..<5 { try log.append("record \(n)") }
+      let old = try log.body(old: 0, new: 3)
+      #expect(try await hub.send("POST", Self.path, body: old).status == 200)
+      #expect(try await hub.send("POST", Self.path, body: log.body(old: 3, new: 5)).status == 200)
+      let again = try log.body(old: 5, new: 5)
+      // The right head with a wrong proof is no new one, either.
+      for n in 5..<8 { try log.append("record \(n)") }
+      let note = try SignedNote.sign(
+        text: log.checkpoint(at: 8).noteText, name: device.id.auditOrigin, key: device.key)
+      let wrong = AddCheckpoint.body(oldSize: 5, proof: [], note: note)
+      var statuses: [Int: Int] = [:]
+      for number in 0..<300 {
+        let body = [old, again, wrong][number % 3]
+        statuses[try await hub.send("POST", Self.path, body: body).status, default: 0] += 1
+      }
+      #expect(Set(statuses.keys).isSubset(of: [200, 409, 422, 503]) && statuses[503] ?? 0 > 0, "\(statuses)")
+      #expect(try await device.post(Self.path, log.body(old: 5, new: 8)).status == 200)
+    }
+  }
+
   @Test func theHubSaysWhenABoxShowsAnotherLogThanItWitnessed() async throws {
     try await TestHub.with { hub in
       let device = try await ScriptedDevice.enrolled(hub)

@@ -12,8 +12,10 @@ struct DeviceAPI: Sendable {
   let authentication: DeviceAuthentication
   /// Enrolments from one address: nobody guesses a 256-bit secret, but trying must cost the hub little.
   private let strangers = RateLimiter(rate: 5, burst: 50)
-  /// New heads of one log, each with a valid signature.
+  /// New heads of one log, each with a valid signature and proof.
   private let witnessing = RateLimiter(rate: 10, burst: 100)
+  /// Heads from one address that are not new, or whose proof is wrong.
+  private let replaying = RateLimiter(rate: 10, burst: 100)
 
   init(state: HubState, repository: Repository, director: Director) {
     self.state = state
@@ -125,7 +127,7 @@ struct DeviceAPI: Sendable {
     guard message.note.verified(by: NoteVerifier(name: origin, key: device.key)) else {
       return HTTPResponse.text(403, "the checkpoint is not signed by the box's key\n")
     }
-    guard witnessing.allows(id.hex, at: Clock.monotonic()) else { throw HubError(.busy, "this log grows too often") }
+    try demandRoom(for: message, of: device, from: request.peer)
     let now = Clock.unixTime()
     let witness = state.witness
     let verdict = try await state.store.recordCheckpoint(
@@ -149,6 +151,21 @@ struct DeviceAPI: Sendable {
         "a box's audit log does not contain what it showed before",
         ["device": id.hex, "size": String(message.checkpoint.size)])
       return HTTPResponse.text(422, "the proof does not verify\n")
+    }
+  }
+
+  /// A head that makes the log grow only the box can have signed, once: it counts against the log. Heads that were signed
+  /// before are in every export, and count against whoever brings them.
+  private func demandRoom(for message: AddCheckpoint, of device: DeviceRecord, from peer: Peer) throws(HubError) {
+    let recorded = device.checkpoint.map { ($0.size, $0.root) }
+    if message.verdict(recorded: recorded) == .accepted, message.checkpoint.size > message.oldSize {
+      guard witnessing.allows(device.id.hex, at: Clock.monotonic()) else {
+        throw HubError(.busy, "this log grows too often")
+      }
+    } else {
+      guard replaying.allows(address(peer), at: Clock.monotonic()) else {
+        throw HubError(.busy, "too many heads from this address that are not new")
+      }
     }
   }
 
