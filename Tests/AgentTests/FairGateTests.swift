@@ -231,11 +231,11 @@ final class Counter: Sendable {
   let records = Records()
 
   @Test func theSameAgainIsCounted() async throws {
-    let repetitions = Repetitions(window: .milliseconds(80), audit: records.writer)
+    let repetitions = Repetitions(window: .seconds(1), audit: records.writer)
     for _ in 0..<20 { try await repetitions.record(.decision, "a", "x", ["allowed": true, "verb": "status.read"]) }
     try await repetitions.record(.decision, "b", "x", ["allowed": true])
     #expect(records.of("decision").count == 2)
-    for _ in 0..<200 where records.of("decision").count < 3 { try await Task.sleep(for: .milliseconds(10)) }
+    for _ in 0..<500 where records.of("decision").count < 3 { try await Task.sleep(for: .milliseconds(10)) }
     #expect(records.of("decision").last?.fields["repeated"] == 19)
     try await repetitions.record(.decision, "a", "x", ["allowed": true])
     #expect(records.of("decision").count == 4)
@@ -268,5 +268,72 @@ final class Counter: Sendable {
     let last = try #require(records.of("decision").last)
     #expect(records.of("decision").count == 10)
     #expect(last.fields["others"] == true && last.fields["resource"] == nil && last.fields["repeated"] == 991)
+  }
+
+  /// Refused attempts beyond those that are told apart never read as allowed, nor as another verb.
+  @Test func whatIsOneOfManyKeepsItsVerbAndItsOutcome() async throws {
+    let repetitions = Repetitions(distinct: 2, audit: records.writer)
+    for number in 0..<40 {
+      for (verb, isAllowed) in [("role.manage", false), ("infer", true), ("infer", false)] {
+        try await repetitions.record(
+          .decision, "a", "\(verb) \(number) \(isAllowed)", ["allowed": .bool(isAllowed), "verb": .string(verb)])
+      }
+    }
+    await repetitions.flush()
+    var sums: [String: Int64] = [:]
+    for fields in records.of("decision").map(\.fields) {
+      let what = "\(fields["verb"]?.string ?? "") \(fields["allowed"] == true)"
+      sums[what, default: 0] += fields["repeated"]?.integer ?? 1
+    }
+    #expect(sums == ["role.manage false": 40, "infer true": 40, "infer false": 40])
+    #expect(records.of("decision").count <= 8)
+  }
+
+  /// The same again is answered only when the first is on record, and not at all when that can't be written.
+  @Test func theSameAgainWaitsForTheFirst() async throws {
+    for isFull in [false, true] {
+      let (gate, opened) = AsyncStream.makeStream(of: Void.self)
+      let answered = Counter()
+      let repetitions = Repetitions { [records] kind, actor, fields in
+        for await _ in gate { break }
+        if isFull { throw Records.Broken() }
+        try await records.writer(kind, actor, fields)
+      }
+      let before = records.of("decision").count
+      let failed = try await withThrowingTaskGroup(of: Bool.self) { group in
+        for _ in 0..<20 {
+          group.addTask {
+            defer { _ = answered.add(1) }
+            do { try await repetitions.record(.decision, "a", "x", ["allowed": false]) } catch { return true }
+            return false
+          }
+        }
+        try await Task.sleep(for: .milliseconds(50))
+        #expect(answered.add(0) == 0, "an answer went out before its record")
+        opened.finish()
+        return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+      }
+      #expect(failed == (isFull ? 20 : 0))
+      await repetitions.flush()
+      let made = records.of("decision").dropFirst(before).map { $0.fields["repeated"] }
+      #expect(made == (isFull ? [] : [nil, 19]))
+    }
+  }
+
+  /// What is counted while the disk is full goes on record when it is not any more, and nothing more is answered meanwhile.
+  @Test func whatIsCountedOutlastsAFullDisk() async throws {
+    let repetitions = Repetitions(window: .seconds(1), audit: records.writer)
+    for _ in 0..<5 { try await repetitions.record(.decision, "a", "x", ["allowed": false]) }
+    records.fail(true)
+    try await Task.sleep(for: .milliseconds(1500))
+    await #expect(throws: Records.Broken.self) {
+      try await repetitions.record(.decision, "a", "x", ["allowed": false])
+    }
+    records.fail(false)
+    func counted() -> Int64 { records.of("decision").reduce(0) { $0 + ($1.fields["repeated"]?.integer ?? 0) } }
+    for _ in 0..<500 where counted() < 4 { try await Task.sleep(for: .milliseconds(10)) }
+    #expect(records.of("decision").map { $0.fields["repeated"] } == [nil, 4])
+    try await repetitions.record(.decision, "a", "x", ["allowed": false])
+    #expect(records.of("decision").count == 3)
   }
 }
