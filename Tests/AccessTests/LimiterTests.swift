@@ -139,6 +139,45 @@ import Trust
     #expect(throws: Limiter.Refusal.self) { try limiter.take("a", narrow, tokens: 1, queue: 9, at: LimiterTests.at(0)) }
   }
 
+  /// What is made from something has the limits of both, key by key the narrower, for callers and for roles.
+  @Test func whatIsMadeFromAnotherHasTheLimitsOfBoth() throws {
+    let big = [LimiterTests.grant("big", [.requestsPerMinute: 2])]
+    let lab = [LimiterTests.grant("lab", [.requestsPerMinute: 5, .tokensPerMinute: 100])]
+    var limiter = Limiter()
+    for _ in 0..<2 { _ = try limiter.take("a", big, made: lab, tokens: 10, queue: 9, at: LimiterTests.at(0)) }
+    var refusal = #expect(throws: Limiter.Refusal.self) {
+      try limiter.take("a", big, made: lab, tokens: 10, queue: 9, at: LimiterTests.at(0))
+    }
+    #expect(refusal?.limit == .requestsPerMinute && refusal?.role == "big" && refusal?.allowed == 2)
+    refusal = #expect(throws: Limiter.Refusal.self) {
+      _ = try limiter.take("b", big, made: lab, tokens: 90, queue: 9, at: LimiterTests.at(0))
+      return try limiter.take("b", big, made: lab, tokens: 90, queue: 9, at: LimiterTests.at(0))
+    }
+    #expect(refusal?.limit == .tokensPerMinute && refusal?.role == "lab" && refusal?.allowed == 100)
+    // Both roles are charged, the one that lets both once; and both get back what was not used.
+    limiter = Limiter()
+    let (many, few) = (
+      LimiterTests.grant("big", shared: [.tokensPerMinute: 100, .concurrency: 1]),
+      LimiterTests.grant("lab", shared: [.tokensPerMinute: 1000, .concurrency: 1])
+    )
+    let charge = try limiter.take("a", [many], made: [few], tokens: 100, queue: 9, at: LimiterTests.at(0))
+    #expect(charge.role == "big")
+    limiter.began(charge)
+    let other = try limiter.take("b", [few], tokens: 1, queue: 9, at: LimiterTests.at(0))
+    #expect(!limiter.mayRun(other), "the variant's role is at the engine")
+    limiter.ended(charge)
+    #expect(limiter.mayRun(other))
+    #expect(limiter.usedToday(.role("big"), at: LimiterTests.at(0)) == 100)
+    #expect(limiter.usedToday(.role("lab"), at: LimiterTests.at(0)) == 101)
+    limiter.settle(charge, tokens: 40, at: LimiterTests.at(0))
+    #expect(limiter.usedToday(.role("big"), at: LimiterTests.at(0)) == 40)
+    #expect(limiter.usedToday(.role("lab"), at: LimiterTests.at(0)) == 41)
+    let both = try limiter.take("c", [many], made: [many, few], tokens: 10, queue: 9, at: LimiterTests.at(0))
+    #expect(limiter.usedToday(.role("big"), at: LimiterTests.at(0)) == 50)
+    limiter.settle(both, tokens: 10, at: LimiterTests.at(0))
+    #expect(limiter.usedToday(.role("lab"), at: LimiterTests.at(0)) == 41)
+  }
+
   @Test func theDaySurvivesARestart() throws {
     let grants = [LimiterTests.grant("chat", [.tokensPerDay: 100])]
     var limiter = Limiter()

@@ -91,6 +91,28 @@ import Trust
     _ = try await admit(gate, "a")
   }
 
+  /// Who may make variants as they like has no more of the model for it.
+  @Test func aVariantHasItsModelsLimitsToo() async throws {
+    let file = scratch.path + "/roles.json5"
+    let policy = """
+      {version: 1, roles: {
+         big: {allow: [{verbs: ["infer"], resources: ["model:big"]}], limits: {requestsPerMinute: 2}},
+         lab: {allow: [{verbs: ["infer", "model.create"], resources: ["model:my-*"]}]}},
+       bindings: [{role: "big", subjects: ["token:a"]}, {role: "lab", subjects: ["token:a"]}]}
+      """
+    let gate = try await make()
+    try DurableFile.replace(file, with: Array(policy.utf8))
+    try await gate.access.reload()
+    for number in 0..<2 {
+      try await gate.admit(.token("a"), .model("my-\(number)"), base: .model("big"), tokens: 1).end(tokens: 1)
+    }
+    let failure = await #expect(throws: APIFailure.self) {
+      try await gate.admit(.token("a"), .model("my-3"), base: .model("big"), tokens: 1)
+    }
+    #expect(failure?.message.contains("requestsPerMinute 2, by role big") == true)
+    await #expect(throws: APIFailure.self) { try await gate.admit(.token("a"), .model("big"), tokens: 1) }
+  }
+
   @Test func aTicketThatIsLetGoGivesEverythingBack() async throws {
     let gate = try await make("limits: {tokensPerMinute: 100, concurrency: 1}")
     for _ in 0..<10 {

@@ -55,6 +55,30 @@ import Trust
     await box.stop()
   }
 
+  @Test func aVariantIsNoWayAroundItsModelsLimits() async throws {
+    let box = try await AgentBox.start(
+      policy: """
+        {version: 1, roles: {admin: {allow: [{verbs: ['*'], resources: ['*']}]},
+          big: {allow: [{verbs: ['infer'], resources: ['model:smol']}], limits: {requestsPerMinute: 2}},
+          lab: {allow: [{verbs: ['infer', 'model.create'], resources: ['model:my-*']}]}},
+         bindings: [{role: 'admin', subjects: ['uid:0']}]}
+        """)
+    for name in ["my-1", "my-2", "my-3"] {
+      let created = try await box.ask("POST", "/api/create", ["model": .string(name), "from": "smol", "stream": false])
+      #expect(created.json["status"] == "success")
+    }
+    let made = try await box.ask("POST", "/skerry/v1/tokens", ["name": "lab", "roles": ["big", "lab"]])
+    let lab = try #require(made.json["token"]?.string)
+    var statuses: [Int] = []
+    for name in ["my-1", "my-2", "my-3", "smol"] {
+      let ask: JSONValue = ["model": .string(name), "max_tokens": 1, "messages": [["role": "user", "content": "hi"]]]
+      statuses.append(try await box.ask("POST", "/v1/chat/completions", ask, token: lab).status)
+    }
+    #expect(statuses == [200, 200, 429, 429])
+    #expect(try await box.records("inference").last?["role"] == "big")
+    await box.stop()
+  }
+
   @Test func variantsOutliveARestartAndAreBounded() async throws {
     let scratch = try Scratch()
     let database = try Database(path: scratch.path + "/a.sqlite", migrations: AgentDatabase.migrations)

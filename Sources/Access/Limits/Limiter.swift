@@ -58,16 +58,26 @@ public struct Limiter: Sendable {
     }
   }
 
+  /// A role under which a request was let in, with what all who hold it may use together.
+  public struct Share: Sendable, Hashable {
+    public let role: String
+    public let allowance: Allowance
+  }
+
   /// What was taken for a request that was let in; to be settled once.
   public struct Charge: Sendable, Hashable {
     public let caller: String
-    /// The role under which it was let in.
-    public let role: String
     public let own: Allowance
-    public let shared: Allowance
+    /// Nil where there was no grant.
+    let share: Share?
+    /// The other role, where what is asked and what it is made from were let in under two.
+    let other: Share?
     /// What was foreseen.
     public let tokens: Int
     let hour: Int64
+
+    /// The role under which it was let in: of two, the one for what is at the bottom.
+    public var role: String { share?.role ?? "" }
   }
 
   /// How much of the limits per minute is left, for the caller's own eyes.
@@ -155,18 +165,24 @@ public struct Limiter: Sendable {
   /// Lets a request in that will use about so many tokens, or says why not. Without a grant there is nothing to count by:
   /// the policy has already refused it.
   ///
-  /// - Parameter queue: how many requests of one caller may wait where no role says.
+  /// - Parameters:
+  ///   - made: the grants for what is made from that for which `grants` are: both must have room, and key by key the
+  ///     narrower of both counts. Nil: nothing is.
+  ///   - queue: how many requests of one caller may wait where no role says.
   public mutating func take(
-    _ caller: String, _ grants: [Grant], tokens: Int, queue: Int, at now: Now
+    _ caller: String, _ grants: [Grant], made: [Grant]? = nil, tokens: Int, queue: Int, at now: Now
   ) throws(Refusal) -> Charge {
-    var own = grants.dropFirst().reduce(grants.first?.own ?? .unlimited) { $0.union($1.own) }
+    let base = Limiter.union(grants)
+    let upper = made.map(Limiter.union)
+    var own = upper.map(base.intersection) ?? base
     if own.queue == Int.max { own.queue = queue }
     prune(at: now)
     let scope = Scope.caller(caller)
     var meter = meters[scope] ?? Meter()
     meter.adapt(to: own, at: now.seconds)
     func refusal(_ key: Limits.Key, _ wait: Double) -> Refusal {
-      let role = grants.max { $0.own[key] < $1.own[key] }?.role ?? ""
+      let narrower = upper.map { $0[key] < base[key] } == true ? made ?? [] : grants
+      let role = narrower.max { $0.own[key] < $1.own[key] }?.role ?? ""
       return Refusal(limit: key, scope: scope, role: role, allowed: own[key], wait: wait)
     }
     if let (key, wait) = meter.obstacle(own, tokens, at: now) {
@@ -178,19 +194,24 @@ public struct Limiter: Sendable {
       meters[scope] = meter
       throw refusal(.queue, 1)
     }
-    let role = try roomiest(grants, tokens, at: now)
+    let share = try roomiest(grants, tokens, at: now)
+    var other: Share?
+    // A role that lets both is charged once.
+    if let made, !made.contains(where: { $0.role == share?.role }) { other = try roomiest(made, tokens, at: now) }
     meter.take(tokens, at: now)
     meters[scope] = meter
-    if let role {
-      meters[.role(role.role), default: Meter()].take(tokens, at: now)
+    for share in [share, other] {
+      if let share { meters[.role(share.role), default: Meter()].take(tokens, at: now) }
     }
-    return Charge(
-      caller: caller, role: role?.role ?? "", own: own, shared: role?.shared ?? .unlimited, tokens: tokens,
-      hour: now.hour)
+    return Charge(caller: caller, own: own, share: share, other: other, tokens: tokens, hour: now.hour)
+  }
+
+  private static func union(_ grants: [Grant]) -> Allowance {
+    grants.dropFirst().reduce(grants.first?.own ?? .unlimited) { $0.union($1.own) }
   }
 
   /// The first role with room for all its callers together; throws the refusal that lasts shortest when none has.
-  private mutating func roomiest(_ grants: [Grant], _ tokens: Int, at now: Now) throws(Refusal) -> Grant? {
+  private mutating func roomiest(_ grants: [Grant], _ tokens: Int, at now: Now) throws(Refusal) -> Share? {
     var shortest: Refusal?
     // What nobody limits is used up first.
     for grant in grants.sorted(by: { ($0.shared == .unlimited ? 0 : 1) < ($1.shared == .unlimited ? 0 : 1) }) {
@@ -200,7 +221,7 @@ public struct Limiter: Sendable {
       var obstacle = meter.obstacle(grant.shared, tokens, at: now)
       if obstacle == nil, meter.waiting >= grant.shared.queue, grant.shared.queue > 0 { obstacle = (.queue, 1) }
       meters[scope] = meter
-      guard let (key, wait) = obstacle else { return grant }
+      guard let (key, wait) = obstacle else { return Share(role: grant.role, allowance: grant.shared) }
       if wait < shortest?.wait ?? .infinity {
         shortest = Refusal(limit: key, scope: scope, role: grant.role, allowed: grant.shared[key], wait: wait)
       }
@@ -212,7 +233,9 @@ public struct Limiter: Sendable {
   /// The request is over; so many tokens were used.
   public mutating func settle(_ charge: Charge, tokens used: Int, at now: Now) {
     meters[.caller(charge.caller)]?.settle(charge.tokens, used, charge.hour, at: now)
-    if !charge.role.isEmpty { meters[.role(charge.role)]?.settle(charge.tokens, used, charge.hour, at: now) }
+    for share in [charge.share, charge.other] {
+      if let share { meters[.role(share.role)]?.settle(charge.tokens, used, charge.hour, at: now) }
+    }
   }
 
   // MARK: at the engine
@@ -220,15 +243,22 @@ public struct Limiter: Sendable {
   /// Whether one more of its caller's requests, and of its role's, may be at an engine.
   public func mayRun(_ charge: Charge) -> Bool {
     (meters[.caller(charge.caller)]?.running ?? 0) < charge.own.concurrency
-      && (meters[.role(charge.role)]?.running ?? 0) < charge.shared.concurrency
+      && mayRun(charge.share) && mayRun(charge.other)
+  }
+
+  private func mayRun(_ share: Share?) -> Bool {
+    share.map { (meters[.role($0.role)]?.running ?? 0) < $0.allowance.concurrency } ?? true
   }
 
   /// The limit that one who waits has gone beyond; nil when it may wait.
   public func overfull(_ charge: Charge) -> Refusal? {
-    for (scope, allowed) in [
-      (Scope.caller(charge.caller), charge.own.queue), (Scope.role(charge.role), charge.shared.queue),
-    ] where meters[scope]?.waiting ?? 0 > allowed {
-      return Refusal(limit: .queue, scope: scope, role: charge.role, allowed: allowed, wait: 1)
+    func refusal(_ scope: Scope, _ role: String, _ allowed: Int) -> Refusal? {
+      guard meters[scope]?.waiting ?? 0 > allowed else { return nil }
+      return Refusal(limit: .queue, scope: scope, role: role, allowed: allowed, wait: 1)
+    }
+    if let found = refusal(.caller(charge.caller), charge.role, charge.own.queue) { return found }
+    for share in [charge.share, charge.other] {
+      if let share, let found = refusal(.role(share.role), share.role, share.allowance.queue) { return found }
     }
     return nil
   }
@@ -239,11 +269,14 @@ public struct Limiter: Sendable {
   public mutating func endedWaiting(_ charge: Charge) { change(charge) { $0.waiting -= 1 } }
 
   private mutating func change(_ charge: Charge, _ body: (inout Meter) -> Void) {
-    for scope in [Scope.caller(charge.caller)] + (charge.role.isEmpty ? [] : [.role(charge.role)]) {
-      guard var meter = meters[scope] else { continue }
+    func change(_ scope: Scope) {
+      guard var meter = meters[scope] else { return }
       body(&meter)
       meters[scope] = meter
     }
+    change(.caller(charge.caller))
+    if let share = charge.share { change(.role(share.role)) }
+    if let share = charge.other { change(.role(share.role)) }
   }
 
   // MARK: looking

@@ -96,6 +96,13 @@ public struct Allowance: Sendable, Hashable {
     for key in Limits.Key.allCases { made[key] = max(self[key], other[key]) }
     return made
   }
+
+  /// Key by key the narrower of both.
+  func intersection(_ other: Allowance) -> Allowance {
+    var made = Allowance()
+    for key in Limits.Key.allCases { made[key] = min(self[key], other[key]) }
+    return made
+  }
 }
 
 /// A role that lets a caller do something, with how much of it.

@@ -4,10 +4,14 @@ import Trust
 extension FairGate {
   /// Lets a request in that will take about so many tokens. Throws an `APIFailure` of status 429. Whom no role lets ask is
   /// let through: the decision that follows says no.
-  func admit(_ caller: Caller, _ resource: Resource, tokens: Int) async throws -> Ticket {
-    let grants = access.policy.grants(caller, .infer, resource, in: access.context(caller, tokens: tokens))
+  ///
+  /// - Parameter base: what a variant is made from; its limits count as well.
+  func admit(_ caller: Caller, _ resource: Resource, base: Resource? = nil, tokens: Int) async throws -> Ticket {
+    let (policy, context) = (access.policy, access.context(caller, tokens: tokens))
+    let made = base == nil ? nil : policy.grants(caller, .infer, resource, in: context)
+    let grants = policy.grants(caller, .infer, base ?? resource, in: context)
     let now = time()
-    let outcome = state.withLock { state in take(caller.label, grants, tokens, &state, at: now) }
+    let outcome = state.withLock { state in take(caller.label, grants, made, tokens, &state, at: now) }
     switch outcome {
     case .success(let (ticket, standing)):
       RateNotes.current?.note(standing)
@@ -17,7 +21,7 @@ extension FairGate {
   }
 
   private func take(
-    _ caller: String, _ grants: [Grant], _ tokens: Int, _ state: inout State, at now: Limiter.Now
+    _ caller: String, _ grants: [Grant], _ made: [Grant]?, _ tokens: Int, _ state: inout State, at now: Limiter.Now
   ) -> Result<(Ticket, Limiter.Standing), Limiter.Refusal> {
     if let until = state.full[caller] {
       if until > now.seconds {
@@ -29,7 +33,7 @@ extension FairGate {
       state.full[caller] = nil
     }
     do {
-      let charge = try state.limiter.take(caller, grants, tokens: tokens, queue: settings.queue, at: now)
+      let charge = try state.limiter.take(caller, grants, made: made, tokens: tokens, queue: settings.queue, at: now)
       state.next += 1
       return .success(
         (Ticket(id: state.next, charge: charge, gate: self), state.limiter.standing(of: caller, at: now)))

@@ -46,7 +46,19 @@ struct InferenceDesk: Sendable {
   /// there is one. A variant may be asked by who may ask it and the model that it is made from. A request for what there
   /// is not is on record like any other refusal: once, and how often.
   func admit(_ caller: Caller, _ name: String, tokens: Int? = nil) async throws -> Admission {
-    guard let variant = await registry.unshadowed(variants.find(name)) else {
+    try await admit(caller, name, await variant(named: name), tokens: tokens)
+  }
+
+  /// The variant that a name stands for; nil for anything else.
+  private func variant(named name: String) async -> ModelVariant? {
+    guard let stored = variants.find(name) else { return nil }
+    return await registry.unshadowed(stored)
+  }
+
+  private func admit(
+    _ caller: Caller, _ name: String, _ variant: ModelVariant?, tokens: Int?
+  ) async throws -> Admission {
+    guard let variant else {
       let (model, decision) = try await answering(caller, name, tokens)
       return Admission(model: model, variant: nil, decision: decision)
     }
@@ -93,9 +105,11 @@ struct InferenceDesk: Sendable {
     _ request: InferenceRequest, _ caller: Caller, api: String, shaping: Shaping? = nil
   ) async throws -> Answer {
     let startedAt = Clock.monotonic()
+    let variant = await self.variant(named: request.model)
     let ticket = try await gate.admit(
-      caller, .model(ModelVariant.untagged(request.model)), tokens: request.expectedTokens)
-    let admission = try await admit(caller, request.model, tokens: request.expectedTokens)
+      caller, .model(ModelVariant.untagged(request.model)),
+      base: variant.map { .model(ModelVariant.untagged($0.base)) }, tokens: request.expectedTokens)
+    let admission = try await admit(caller, request.model, variant, tokens: request.expectedTokens)
     let model = admission.model
     let record = InferenceRecord(
       ticket, api: api, model: model, variant: admission.variant?.name,
