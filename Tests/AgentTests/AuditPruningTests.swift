@@ -106,13 +106,14 @@ import Trust
   }
 
   @Test func whatHasHadItsTimeGoesAndNothingElse() async throws {
-    let clock = Box(Mutex(1_700_000_000))
+    let clock = Box(Mutex(1_760_000_000))
     let log = try AuditLog(directory: directory, key: device, origin: origin) { clock.value.withLock { $0 } * 1000 }
+    var retention = AuditRetention()
     try await fill(log, 700)
+    #expect(try await log.expire(retention, at: 1_760_000_000) == 0)
     clock.value.withLock { $0 += 300 * 86_400 }
     try await fill(log, 700)
     let time = clock.value.withLock { $0 }
-    var retention = AuditRetention()
     #expect(try await log.expire(retention, at: time) == 0)
     #expect(log.head().size == 1400)
     #expect(try await log.expire(retention, at: time + 101 * 86_400) == 512)
@@ -121,6 +122,57 @@ import Trust
     retention.days = 180
     #expect(try await log.expire(retention, at: time + 181 * 86_400) == 1280)
     #expect(try open().first == 1280)
+  }
+
+  /// A clock that was never set makes no record old, and is no time from which one is.
+  @Test func whatASlowClockWroteStaysItsTime() async throws {
+    let log = try AuditLog(directory: directory, key: device, origin: origin) { 0 }
+    try await fill(log, 600)
+    try cosign(log)
+    var retention = AuditRetention()
+    retention.days = 180
+    for time in [0, 3600, 1_790_000_000, 1_790_003_600, 1_790_000_000 + 180 * 86_400] as [Int64] {
+      #expect(try await log.expire(retention, at: time) == 0)
+    }
+    // Also by another run of the agent.
+    log.close()
+    let again = try AuditLog(directory: directory, key: device, origin: origin)
+    #expect(try await again.expire(retention, at: 1_790_000_001 + 180 * 86_400) == 512)
+  }
+
+  /// A clock that is set by years while the machine runs makes no record older than the machine ran.
+  @Test func aLeapOfTheClockMakesNothingOld() async throws {
+    let log = try AuditLog(directory: directory, key: device, origin: origin) { 1_740_000_000_000 }
+    try await fill(log, 600)
+    let (retention, start, day) = (AuditRetention(), 1_740_000_000 as Int64, 86_400 as Int64)
+    func look(_ days: Int64, _ boot: String, _ seconds: Int64) async throws -> UInt64 {
+      try await log.expire(retention, at: start + days * day, running: .init(boot: boot, seconds: seconds))
+    }
+    #expect(try await look(0, "a", 10) == 0)
+    #expect(try await look(900, "a", 3610) == 0)
+    // Back and forth again.
+    #expect(try await look(0, "a", 7210) == 0)
+    #expect(try await look(900, "a", 10_810) == 0)
+    // The machine was off, and is set right only later on.
+    #expect(try await look(1, "b", 5) == 0)
+    #expect(try await look(901, "b", 3605) == 0)
+    #expect(try await look(1299, "c", 100) == 0)
+    #expect(try await look(1302, "c", 100 + 3 * day) == 512)
+  }
+
+  @Test func marksAreFewAndForgotten() throws {
+    var marks = AuditMarks()
+    let (start, keeping) = (1_760_000_000 as Int64, 400 * 86_400 as Int64)
+    for hour in 0..<Int64(24 * 800) {
+      marks.see(size: UInt64(hour + 1) * 10, at: start + hour * 3600, running: nil, keeping: keeping)
+      marks.forget(before: marks.size(before: start + hour * 3600 - keeping))
+      #expect(marks.marks.count <= 258)
+    }
+    let path = scratch.path + "/marks"
+    try marks.save(path)
+    #expect(try AuditMarks.load(path) == marks)
+    try DurableFile.replace(path, with: Array("nonsense".utf8))
+    #expect(try AuditMarks.load(path) == AuditMarks())
   }
 
   private final class Box: Sendable {

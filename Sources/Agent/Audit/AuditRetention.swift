@@ -31,15 +31,21 @@ extension TrustedClock {
 }
 
 extension AuditLog {
-  /// Lets go of the records that have had their time, as far as a head covers them. Gives the first that is left.
+  /// Lets go of the records that have had their time, by their own word and by the marks, as far as a head covers them. Gives
+  /// the first that is left.
   @discardableResult
-  func expire(_ retention: AuditRetention, at now: Int64) async throws -> UInt64 {
+  func expire(
+    _ retention: AuditRetention, at now: Int64, running: AuditMarks.Running? = nil
+  ) async throws -> UInt64 {
     let log = log
+    let old = try await offPool { try self.mark(retention, at: now, running) }
     let young = try await offPool {
       var young = log.first
       try log.scan(from: young) { entry in
         // A record that can't be read is kept.
-        guard let t = try? JSONValue(parsing: entry.record)["t"]?.integer, retention.isOver(t, at: now) else {
+        guard entry.index < old, let t = try? JSONValue(parsing: entry.record)["t"]?.integer,
+          retention.isOver(t, at: now)
+        else {
           return false
         }
         young = entry.index + 1
@@ -52,11 +58,22 @@ extension AuditLog {
     return first
   }
 
+  /// Notes what is there now. Gives how many entries were there before the time that they are kept for.
+  private func mark(_ retention: AuditRetention, at now: Int64, _ running: AuditMarks.Running?) throws -> UInt64 {
+    let (path, seconds) = (log.path + ".marks", Int64(retention.days) * 86_400)
+    let kept = try AuditMarks.load(path)
+    var marks = kept
+    marks.forget(before: first)
+    marks.see(size: head().size, at: now, running: running, keeping: seconds)
+    if marks != kept { try marks.save(path) }
+    return marks.size(before: now - seconds)
+  }
+
   /// Looks once an hour until it is cancelled.
   func expire(_ retention: AuditRetention, by clock: TrustedClock) async {
     while !Task.isCancelled {
       if let now = clock.retentionTime() {
-        do { try await expire(retention, at: now) } catch {
+        do { try await expire(retention, at: now, running: .now()) } catch {
           Log.shared.warning("old audit records could not be pruned; it is tried again", ["reason": "\(error)"])
         }
       }
