@@ -52,6 +52,7 @@ public final class Agent: Sendable {
     let log = try AuditLog(
       directory: state + "/audit", key: identity.key, origin: identity.auditOrigin,
       settings: RecordLog.Settings(reserve: 1 << 20))
+    try await SyncTables(database: database).hold(log)
     let clock = TrustedClock(path: state + "/time.json")
     let counters = APICounters()
     let usage = try await UsageLedger(

@@ -295,7 +295,35 @@ extension AuditLog {
       #expect(throws: AuditTampered.self) { try box.open() }
       if let kept { try DurableFile.replace(path, with: kept) } else { unlink(path) }
     }
+    // Without its own head it is not opened, whatever is left of it and of the other.
+    #expect(throws: AuditTampered.self) { try box.open() }
+    unlink(box.directory + "/audit/cosigned.json")
+    for length in [good.count, good.count / 2] {
+      try DurableFile.replace(box.records, with: Array(good.prefix(length)))
+      let error = #expect(throws: AuditTampered.self) { try box.open() }
+      #expect(error?.reason == "its file head is missing")
+      #expect(try box.content(box.records).count == length)
+    }
+  }
+
+  /// The head is there before the first entry: a crash at any time before the next one leaves a log that opens.
+  @Test func aLogHasAHeadBeforeItHasEntries() async throws {
+    let box = try Box()
+    let head = box.directory + "/audit/head"
+    let log = try box.open()
+    #expect(try Checkpoint(noteText: SignedNote(parsing: box.content(head)).text).size == 0)
+    // The power went between the two.
+    unlink(head)
+    #expect(try box.open().head().size == 0)
+    try await log.fill(3)
     #expect(try box.open().head() == log.head())
+    unlink(head)
+    #expect(throws: AuditTampered.self) { try box.open() }
+    // Moved away, it begins anew.
+    rename(box.directory + "/audit", box.directory + "/away")
+    #expect(try box.open().head().size == 0)
+    for name in try DurableFile.names(in: box.directory + "/away") { unlink("\(box.directory)/away/\(name)") }
+    rmdir(box.directory + "/away")
   }
 
   @Test func anEditUnderARunningAgentShowsInTheExport() async throws {

@@ -1,4 +1,5 @@
 import Access
+import Glibc
 import Storage
 import Testing
 import Trust
@@ -97,6 +98,71 @@ import Trust
     (ledger, log, database) = try await open()
     #expect(try await total(ledger) == [" 15 0 1500 15 30"])
     #expect(ledger.reading().lasting >= LastingTime.start)
+    log.close()
+    database.close()
+  }
+
+  /// A log that is shorter than what was read of it was cut off, even where its heads say otherwise.
+  @Test func aLogThatIsShorterThanWhatWasReadIsNotServedOn() async throws {
+    var (ledger, log, database) = try await open()
+    for _ in 0..<3 { try await append(log, "token:a", tokens: 100) }
+    log.close()
+    let names = ["log.jsonl", "head", "hashes"].map { scratch.path + "/audit/" + $0 }
+    let short = try names.map { try #require(try DurableFile.read($0)) }
+    database.close()
+    (ledger, log, database) = try await open()
+    for _ in 0..<3 { try await append(log, "token:a", tokens: 100) }
+    try await ledger.catchUp()
+    log.close()
+    database.close()
+    for (name, bytes) in zip(names, short) { try DurableFile.replace(name, with: bytes) }
+    let error = await #expect(throws: AuditTampered.self) { _ = try await open() }
+    #expect(error?.index == 3 && error?.reason == "it has 3 entries, and 6 were read before")
+    // One that was moved away is begun anew, and stays so when it ends at once.
+    rename(scratch.path + "/audit", scratch.path + "/away")
+    for count in [0, 1] as [UInt64] {
+      (ledger, log, database) = try await open()
+      #expect(ledger.cursor == 0 && log.head().size == count)
+      try await append(log, "token:a", tokens: 100)
+      log.close()
+      database.close()
+    }
+  }
+
+  @Test func theDatabaseKnowsWhatTheWitnessHasSeen() async throws {
+    var (_, log, database) = try await open()
+    try await SyncTables(database: database).hold(log)
+    for _ in 0..<5 { try await append(log, "token:a", tokens: 100) }
+    let hub = SigningKey.generate()
+    let witness = NoteVerifier(name: "hub", key: hub.verifyingKey, algorithm: NoteVerifier.cosignatureV1)
+    var note = log.signedHead()
+    note.signatures.append(note.cosigned(name: "hub", key: hub, time: 1_700_000_000))
+    try log.store(cosigned: note, by: witness)
+    try await SyncTables(database: database).remember(log)
+    log.close()
+    database.close()
+    let cosigned = scratch.path + "/audit/cosigned.json"
+    let kept = try #require(try DurableFile.read(cosigned))
+    unlink(cosigned)
+    (_, log, database) = try await open()
+    var error = await #expect(throws: AuditTampered.self) { try await SyncTables(database: database).hold(log) }
+    #expect(error?.reason == "its file cosigned.json is missing")
+    log.close()
+    database.close()
+    // With an older log in its place.
+    try DurableFile.replace(cosigned, with: kept)
+    (_, log, database) = try await open()
+    try await SyncTables(database: database).hold(log)
+    try await SyncTables(database: database).setValue("auditCosigned", "9")
+    error = await #expect(throws: AuditTampered.self) { try await SyncTables(database: database).hold(log) }
+    #expect(error?.index == 5)
+    log.close()
+    database.close()
+    rename(scratch.path + "/audit", scratch.path + "/away")
+    (_, log, database) = try await open()
+    try await SyncTables(database: database).hold(log)
+    try await append(log, "token:a", tokens: 100)
+    try await SyncTables(database: database).hold(log)
     log.close()
     database.close()
   }

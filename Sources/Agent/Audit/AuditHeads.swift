@@ -65,6 +65,16 @@ final class AuditHeads: Sendable {
     state.withLock { [$0.signed?.checkpoint, $0.cosigned?.checkpoint].compactMap { $0 } }
   }
 
+  /// A log has a head on disk before it has its first entry, so that one with entries and without it was changed: its tail
+  /// could be cut off, and nobody would see. Throws `AuditTampered`, or a `StorageError`; then the log can't begin.
+  func begin(_ head: Checkpoint, with key: SigningKey) throws {
+    guard state.withLock({ $0.signed == nil }) else { return }
+    guard head.size == 0 else { throw AuditTampered(index: nil, reason: "its file head is missing") }
+    let note = try SignedNote.sign(text: head.noteText, name: device.name, key: key)
+    try writing.withLock { _ in try DurableFile.replace(headPath, with: Array(note.encoded.utf8)) }
+    state.withLock { $0.signed = (note, head) }
+  }
+
   /// Signs a head and keeps it; the same one again, or an older one, is not signed twice.
   func sign(_ checkpoint: Checkpoint, with key: SigningKey) -> SignedNote {
     let note = state.withLock { state in

@@ -59,6 +59,8 @@ public final class AuditLog: Sendable {
       throw AuditTampered(index: tree.firstSuspect, reason: reason)
     }
     recovery = Recovery(tornBytes: log.tornBytes, hashesRebuiltFrom: try tree.settle(log))
+    let frontier = tree.frontier
+    try heads.begin(Checkpoint(origin: origin, size: frontier.size, root: frontier.root), with: key)
     outage.bind { [weak log] event in
       let draft = event.draft(milliseconds: milliseconds())
       guard let log else { throw StorageError.closed(path: directory) }

@@ -18,6 +18,7 @@ extension BundleService {
     try await sync.learn(sealTo: answer.sealTo, witness: answer.witness)
     outcome.acknowledged = try await tables.remove(answer.accepted)
     if let text = answer.cosigned { try keep(text, by: witness, &outcome) }
+    try await tables.remember(log)
   }
 
   private func read(_ staged: Staged) throws -> BundleAnswer? {

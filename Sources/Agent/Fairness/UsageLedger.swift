@@ -35,13 +35,23 @@ final class UsageLedger: Sendable {
   /// - Parameters:
   ///   - keepDays: for how long days are kept.
   ///   - now: Unix seconds, as they are believed.
+  ///
+  /// Throws `StorageError`, and `AuditTampered` when the log is shorter than what was read of it.
   init(database: Database, log: AuditLog, keepDays: Int, now: @escaping @Sendable () -> Int64) async throws {
     let kept = try await database.read { try UsageTable.state($0) }
     let size = log.head().size
     time = LastingTime(
       resuming: kept?.mark, boot: boot, monotonic: Clock.monotonic() / .seconds(1), unix: now())
-    // A log that was begun anew has other records at the same places.
-    state = Mutex(State(cursor: kept.map { $0.cursor <= size ? $0.cursor : 0 } ?? 0))
+    var cursor = kept?.cursor ?? 0
+    if let kept, cursor > size {
+      guard size == 0 else {
+        throw AuditTampered(index: size, reason: "it has \(size) entries, and \(cursor) were read before")
+      }
+      // It was begun anew, and has other records at the same places.
+      cursor = 0
+      try await database.write { try UsageTable.setState(0, kept.mark, $0) }
+    }
+    state = Mutex(State(cursor: cursor))
     firstOfRun = size
     self.database = database
     self.log = log

@@ -69,6 +69,7 @@ struct SyncRound: Sendable {
     progress(SyncProgress(.upload))
     do {
       outcome.cosignedSize = try await AuditPush(client: client, log: log, witness: witness).push(cosigned: cosigned)
+      try await tables.remember(log)
       outcome.isHeadPushed = true
     } catch let error as SyncError where error.isAboutAuditLog {
       outcome.failures.append(SyncOutcome.Failure(model: "", message: error.description))
