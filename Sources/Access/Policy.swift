@@ -21,6 +21,8 @@ public struct Policy: Sendable {
   let compiled: Compiled
   /// Each role's limits with the inherited ones.
   let limits: [String: Limits]
+  /// The roles that ask to keep what is asked and answered, each with for how many days.
+  let contentDays: [String: Int]
   private let shared: [String: Allowance]
 
   /// Throws `PolicyError` for an unknown role, a name twice, a bad subject, a circle, a broken separation of duty, or more
@@ -36,6 +38,7 @@ public struct Policy: Sendable {
     self.fleetForbids = fleetForbids
     compiled = try Compiled(sorted, forbids, fleetForbids, separation, self.bindings)
     limits = Policy.limits(sorted)
+    contentDays = Policy.contentDays(sorted)
     shared = Dictionary(sorted.map { ($0.name, Allowance($0.sharedLimits)) }) { one, _ in one }
   }
 

@@ -31,7 +31,7 @@ public enum PolicyError: Error, Hashable, CustomStringConvertible {
 
 extension Policy {
   /// Reads a policy file: JSON5, `{version: 1, roles: {NAME: {summary, inherits, allow: [{verbs, resources, when, unless}],
-  /// forbid, limits, sharedLimits}}, bindings: [{role, subjects, limits}], forbid: [{verbs, resources, when, unless}],
+  /// forbid, limits, sharedLimits, keepContent}}, bindings: [{role, subjects, limits}], forbid: [{verbs, resources, when, unless}],
   /// separation: {static: {NAME: {roles, atMost}}, dynamic}}`. Strict: an unknown key, verb, role or a wrong type is an error.
   public init(parsing bytes: [UInt8]) throws(PolicyError) {
     let document: JSONValue
@@ -122,16 +122,23 @@ private struct PolicyDocument {
   }
 
   private static func role(_ name: String, _ field: JSONField) throws(JSONFieldError) -> Role {
-    let members = try field.members(["summary", "inherits", "allow", "forbid", "limits", "sharedLimits"])
+    let members = try field.members(["summary", "inherits", "allow", "forbid", "limits", "sharedLimits", "keepContent"])
     var inherits: [String] = []
     for parent in try (members["inherits"]?.array(of: "role names") ?? []) { inherits.append(try parent.string()) }
     var (limits, shared) = (Limits(), Limits())
     if let field = members["limits"] { limits = try Limits(field) }
     if let field = members["sharedLimits"] { shared = try Limits(field) }
+    var days: Int?
+    if let field = members["keepContent"] {
+      guard let stated = try field.members(["days"])["days"] else {
+        throw field.wrong("days is missing", allowed: "{days: 30}")
+      }
+      days = try stated.integer(1...3650)
+    }
     return Role(
       name: name, summary: try members["summary"]?.string() ?? "", inherits: inherits,
       permissions: try permissions(members["allow"]), forbids: try permissions(members["forbid"]), limits: limits,
-      sharedLimits: shared)
+      sharedLimits: shared, keepContentDays: days)
   }
 
   private static func permission(_ field: JSONField) throws(JSONFieldError) -> Permission {

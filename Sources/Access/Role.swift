@@ -24,12 +24,14 @@ public struct Role: Sendable, Hashable {
   public let limits: Limits
   /// What all its callers may use together. Not inherited.
   public let sharedLimits: Limits
+  /// For how many days what was asked and answered under it is kept; nil: what it inherits says, else not at all.
+  public let keepContentDays: Int?
   /// Whether the fleet's policy defines it, and not the box's own.
   public let isCentral: Bool
 
   public init(
     name: String, summary: String, inherits: [String], permissions: [Permission], forbids: [Permission] = [],
-    limits: Limits = Limits(), sharedLimits: Limits = Limits(), isCentral: Bool = false
+    limits: Limits = Limits(), sharedLimits: Limits = Limits(), keepContentDays: Int? = nil, isCentral: Bool = false
   ) {
     self.name = name
     self.summary = summary
@@ -38,6 +40,7 @@ public struct Role: Sendable, Hashable {
     self.forbids = forbids
     self.limits = limits
     self.sharedLimits = sharedLimits
+    self.keepContentDays = keepContentDays
     self.isCentral = isCentral
   }
 
@@ -45,14 +48,14 @@ public struct Role: Sendable, Hashable {
   var central: Role {
     Role(
       name: name, summary: summary, inherits: inherits, permissions: permissions, forbids: forbids, limits: limits,
-      sharedLimits: sharedLimits, isCentral: true)
+      sharedLimits: sharedLimits, keepContentDays: keepContentDays, isCentral: true)
   }
 
   /// The same with one more role that it inherits.
   func inheriting(_ other: String) -> Role {
     Role(
       name: name, summary: summary, inherits: inherits + [other], permissions: permissions, forbids: forbids,
-      limits: limits, sharedLimits: sharedLimits, isCentral: isCentral)
+      limits: limits, sharedLimits: sharedLimits, keepContentDays: keepContentDays, isCentral: isCentral)
   }
 
   /// The names that roles and tokens may have, for error messages.

@@ -9,6 +9,8 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
   case tokenManage = "token.manage"
   case auditRead = "audit.read"
   case auditExport = "audit.export"
+  case auditContent = "audit.content"
+  case auditErase = "audit.erase"
   case reportRead = "report.read"
   case statusRead = "status.read"
   case syncRun = "sync.run"
@@ -27,7 +29,7 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
   /// A box's. Policies of boxes know no others.
   public static let allCases: [Verb] = [
     .infer, .modelList, .modelManage, .modelCreate, .roleRead, .roleManage, .tokenManage, .auditRead, .auditExport,
-    .reportRead, .statusRead, .syncRun, .enroll, .metricsRead,
+    .auditContent, .auditErase, .reportRead, .statusRead, .syncRun, .enroll, .metricsRead,
   ]
 
   /// A hub's.
@@ -52,6 +54,8 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
     case .tokenManage: "create, list and revoke tokens"
     case .auditRead: "read the audit log"
     case .auditExport: "export the audit log with its proofs"
+    case .auditContent: "see prompts and answers that a role asked to keep"
+    case .auditErase: "erase prompts and answers that a role asked to keep"
     case .reportRead: "read the compliance report"
     case .statusRead: "see the state of the box"
     case .syncRun: "sync with the hub now"
@@ -61,7 +65,8 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
     case .deviceManage: "enrol boxes, assign models, roll back, shut out, write and take bundles"
     case .deviceEnter: "get a pass by which a box knows the operator"
     case .repositoryPublish: "publish models and metadata"
-    case .breakGlassIssue: "issue and revoke sealed codes for emergencies"
+    case .breakGlassIssue:
+      "issue and revoke sealed codes for emergencies, and exceptions from how long records are kept"
     case .operatorRead: "see the operators and their roles"
     case .operatorManage: "add and remove operators, change their roles"
     }
@@ -71,7 +76,8 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
   public var isLook: Bool {
     switch self {
     case .statusRead, .metricsRead, .modelList, .roleRead, .reportRead: true
-    case .infer, .modelManage, .modelCreate, .roleManage, .tokenManage, .auditRead, .auditExport, .syncRun, .enroll:
+    case .infer, .modelManage, .modelCreate, .roleManage, .tokenManage, .auditRead, .auditExport, .auditContent,
+      .auditErase, .syncRun, .enroll:
       false
     case .deviceRead, .operatorRead: true
     case .deviceManage, .deviceEnter, .repositoryPublish, .breakGlassIssue, .operatorManage: false
@@ -84,7 +90,7 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
     case .infer, .modelList, .modelManage, .modelCreate: "model"
     case .roleRead, .roleManage: "role"
     case .tokenManage: "token"
-    case .auditRead, .auditExport: "audit"
+    case .auditRead, .auditExport, .auditContent, .auditErase: "audit"
     case .reportRead: "report"
     case .statusRead, .syncRun, .enroll, .metricsRead: "box"
     case .deviceRead, .deviceManage, .deviceEnter, .breakGlassIssue: "device"
@@ -113,13 +119,15 @@ public enum Verb: String, CaseIterable, Sendable, Codable, Hashable {
     case .syncRun: 11
     case .enroll: 12
     case .metricsRead: 13
-    case .deviceRead: 14
-    case .deviceManage: 15
-    case .deviceEnter: 16
-    case .repositoryPublish: 17
-    case .breakGlassIssue: 18
-    case .operatorRead: 19
-    case .operatorManage: 20
+    case .auditContent: 14
+    case .auditErase: 15
+    case .deviceRead: 16
+    case .deviceManage: 17
+    case .deviceEnter: 18
+    case .repositoryPublish: 19
+    case .breakGlassIssue: 20
+    case .operatorRead: 21
+    case .operatorManage: 22
     }
   }
 }

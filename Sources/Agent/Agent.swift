@@ -141,23 +141,36 @@ public final class Agent: Sendable {
       denials: access.repetitions, counters: counters, time: usage.reading)
     await gate.restore(from: usage)
     let variants = try await VariantStore(database: database, audit: audit, now: clock.now)
+    let digester = try PromptDigester(keysDirectory: state + "/keys", now: clock.now)
+    let kept = try ContentKeeper(
+      stateDirectory: state, limit: UInt64(configuration.audit.contentMiB) << 20, now: clock.now)
+    let content = ContentDesk(keeper: kept, log: log, audit: audit)
     let desk = InferenceDesk(
       access: access, registry: registry, variants: variants, inference: inference, client: engineClient,
-      digester: try PromptDigester(keysDirectory: state + "/keys"), audit: audit, counters: counters, gate: gate,
+      digester: digester, content: kept, contentDays: configuration.audit.days, audit: audit, counters: counters,
+      gate: gate,
       slots: { inference.slots($0) }, clock: clock, patience: configuration.limits.requestSeconds
     )
+    // What the director's trusted statement for this box says.
+    let statement: @Sendable () async -> TUFTargets? = {
+      guard let said = await registry.director?.targetsMetadata, (try? DirectorStatement(said))?.device == identity.id
+      else { return nil }
+      return said
+    }
+    let retention = RetentionKeeper(settings: configuration.audit, clock: clock, audit: audit) {
+      await statement()?.retention
+    }
     let breakGlass = BreakGlass(
       access: access, database: database, maxSeconds: configuration.breakGlass.maxSeconds, now: clock.now
     ) {
-      guard let said = await registry.director?.targetsMetadata, (try? DirectorStatement(said))?.device == identity.id
-      else { return [] }
-      return said.breakGlass
+      await statement()?.breakGlass ?? []
     }
     let api = LocalAPI(
       configuration: configuration, name: name, access: access, breakGlass: breakGlass, registry: registry,
       variants: variants,
       headers: ModelHeaders(store: registry.store), inference: inference,
-      scrubber: scrubber, sync: sync, site: site, bundles: bundles, reporter: reporter, log: log, desk: desk,
+      scrubber: scrubber, sync: sync, site: site, bundles: bundles, reporter: reporter, log: log, content: content,
+      desk: desk,
       counters: counters, usageLedger: usage, identity: identity, sandbox: sandbox,
       startedAt: startedAt, clock: clock)
     let schedule = EngineSchedule(
@@ -200,7 +213,9 @@ public final class Agent: Sendable {
     tasks.withLock {
       $0 = [
         Task { await keeper.run() }, Task { await scrubber.run() },
-        Task { [log, clock] in await log.expire(configuration.audit, by: clock) }, Task { await schedule.run() },
+        Task { [log] in
+          await log.expire(retention, digester: digester, content: content)
+        }, Task { await schedule.run() },
       ]
     }
     Log.shared.info(

@@ -31,6 +31,7 @@ public final class Hub: Sendable {
     var governed = AdminRouter(router, AdminAuthentication(store: state.store))
     AdminAPI(state: state, repository: repository, director: director, files: files).add(to: &governed)
     BreakGlassRoutes(state: state).add(to: &governed)
+    RetentionRoutes(state: state).add(to: &governed)
     OperatorRoutes(state: state).add(to: &governed)
     PassRoutes(state: state).add(to: &governed)
     BundleRoutes(state: state, maker: BundleMaker(state: state, director: director, files: files)).add(to: &governed)

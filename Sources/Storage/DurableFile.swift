@@ -1,5 +1,6 @@
 import Glibc
 import Synchronization
+import Trust
 
 /// Whole small files that survive a power cut: a reader sees the old content or the new, never a mixture.
 public enum DurableFile {
@@ -113,6 +114,41 @@ public enum DurableFile {
   private static func isDirectory(_ path: String) -> Bool {
     var status = stat()
     return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+  }
+}
+
+extension DurableFile {
+  /// Writes over the file's bytes, syncs, and removes it: what is to be gone from the disk. A file that is not there is no
+  /// error. A file system that writes to other places (copy on write, a log, flash) may keep the old bytes for a while.
+  public static func destroy(_ path: String) throws(StorageError) {
+    do {
+      let file = try OpenFile(path, O_WRONLY | O_NOFOLLOW)
+      var left = try file.size()
+      var at: UInt64 = 0
+      while left > 0 {
+        let noise = SecureRandom.bytes(Int(min(left, 1 << 16)))
+        try file.write(noise, at: at)
+        at += UInt64(noise.count)
+        left -= UInt64(noise.count)
+      }
+      try file.sync()
+    } catch {
+      if case .notFound = error { return }
+      // On a disk that is full or sick the name goes all the same.
+      if case .denied = error { throw error }
+    }
+    try remove(path)
+  }
+
+  /// Removes an empty folder; one that is not there is no error.
+  public static func removeDirectory(_ path: String) throws(StorageError) {
+    do {
+      try System.call("remove", path) { rmdir(path) }
+    } catch {
+      if case .notFound = error { return }
+      throw error
+    }
+    try syncFolder(of: path)
   }
 }
 

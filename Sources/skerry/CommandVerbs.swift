@@ -15,7 +15,8 @@ let commandVerbs: [String: [Verb]] = [
   "token create": [.tokenManage], "token list": [.tokenManage], "token revoke": [.tokenManage],
   "break-glass open": [], "break-glass status": [.roleRead], "break-glass close": [],
   "audit list": [.auditRead], "audit head": [.auditRead], "audit search": [.auditRead], "audit tail": [.auditRead],
-  "audit prove": [.auditRead], "audit export": [.auditExport],
+  "audit prove": [.auditRead], "audit export": [.auditExport], "audit content": [.auditContent],
+  "audit erase": [.auditErase],
   "usage": [.metricsRead], "report": [.reportRead],
   "bundle import": [.syncRun], "bundle export": [.syncRun, .enroll],
 ]

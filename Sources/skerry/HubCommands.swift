@@ -43,13 +43,13 @@ let hubNoun = Noun(
             options: [OptionSpec("expires", value: "TIME", "how long it is good for", default: "1h")],
             examples: [Example("skerry hub token create --expires 30m", "then on the box: skerry enroll TOKEN")])
         ]),
-      hubBreakGlassSpec, hubOperatorSpec,
+      hubBreakGlassSpec, hubRetentionSpec, hubOperatorSpec,
     ]),
   [
     "status": hubStatus, "device list": deviceList, "device show": deviceShow, "device assign": deviceAssign,
     "device policy": devicePolicy,
     "device rollback": deviceRollback, "device revoke": deviceRevoke, "token create": enrolmentTokenCreate,
-  ].merging(hubEmergencyRunners) { own, _ in own })
+  ].merging(hubEmergencyRunners) { own, _ in own }.merging(hubRetentionRunners) { own, _ in own })
 
 private let hubStatus: Runner = { invocation in
   let status = try await invocation.hub().json("GET", "/admin/v1/status")

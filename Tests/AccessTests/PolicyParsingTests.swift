@@ -54,7 +54,7 @@ import Testing
     ("{version: 1, roles: {A: {}}}", "roles.A: no role name; allowed: \(Role.allowedNames)"),
     (
       "{version: 1, roles: {a: {alow: []}}}",
-      "roles.a.alow: unknown key; allowed: summary, inherits, allow, forbid, limits, sharedLimits"
+      "roles.a.alow: unknown key; allowed: summary, inherits, allow, forbid, limits, sharedLimits, keepContent"
     ),
     (
       "{version: 1, roles: {a: {allow: {}}}}",

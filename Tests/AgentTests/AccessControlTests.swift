@@ -178,7 +178,8 @@ import Trust
     } catch {
       #expect(
         "\(error)".hasSuffix(
-          "roles.json5: roles.x.alow: unknown key; allowed: summary, inherits, allow, forbid, limits, sharedLimits"))
+          "roles.json5: roles.x.alow: unknown key; allowed: summary, inherits, allow, forbid, limits, sharedLimits, keepContent"
+        ))
     }
     try await access.authorize(root, .syncRun, .all(for: .syncRun))
     #expect(records.of("role").last?.fields["outcome"] == "refused")

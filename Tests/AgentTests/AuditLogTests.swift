@@ -383,16 +383,4 @@ extension AuditLog {
     await #expect(throws: AuditUnavailable.self) { try await log.fill(1) }
     #expect(try SignedNote(parsing: box.content(box.directory + "/audit/head")).verified(by: box.deviceKey))
   }
-
-  @Test func promptDigestsAreTheBoxsOwn() throws {
-    let box = try Box()
-    let first = try PromptDigester(keysDirectory: box.directory)
-    #expect(first.digest("hello") == (try PromptDigester(keysDirectory: box.directory).digest("hello")))
-    #expect(first.digest("hello") != first.digest("hello "))
-    #expect(first.digest("hello") != "hmac-sha256:" + Digest(of: "hello".utf8).hex)
-    let other = try Box()
-    #expect(try PromptDigester(keysDirectory: other.directory).digest("hello") != first.digest("hello"))
-    try DurableFile.replace(box.directory + "/prompt-digest.key", with: [1])
-    #expect(throws: StorageError.self) { try PromptDigester(keysDirectory: box.directory) }
-  }
 }

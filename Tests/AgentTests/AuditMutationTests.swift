@@ -175,7 +175,8 @@ import Trust
                 : [
                   "model": .string("m\(number % 7)"), "outcome": "completed", "role": "\"actor\":\"token:app0\"",
                   "api": "test", "version": "1", "sha256": .string(Digest(of: []).hex),
-                  "prompt": .string("hmac-sha256:" + Digest(of: []).hex), "promptTokens": 1, "cachedTokens": 0,
+                  "prompt": .string("hmac-sha256:" + Digest(of: []).hex), "promptKey": "2026-11.00000000",
+                  "promptTokens": 1, "cachedTokens": 0,
                   "completionTokens": 1, "milliseconds": 1,
                 ]))
         }

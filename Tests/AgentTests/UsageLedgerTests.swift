@@ -53,7 +53,8 @@ import Trust
         kind: .inference, actor: caller,
         fields: [
           "role": "chat", "api": "test", "model": "m", "version": "1", "sha256": .string(sha256),
-          "prompt": .string("hmac-sha256:" + sha256), "outcome": .string(outcome), "promptTokens": .integer(tokens),
+          "prompt": .string("hmac-sha256:" + sha256), "promptKey": "2026-11.00000000", "outcome": .string(outcome),
+          "promptTokens": .integer(tokens),
           "cachedTokens": 1, "completionTokens": 2, "milliseconds": 10,
         ]))
   }

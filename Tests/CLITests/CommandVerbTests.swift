@@ -49,7 +49,8 @@ import Web
   ).encoded
   /// The options that commands can't do without, or by which they ask for something else.
   private static let ways: [String: [[String]]] = [
-    "bench": [["--rounds", "1"]], "break-glass open": [["--reason", "a good reason", "--code-file", "FILE"]],
+    "audit erase": [["--record", "0"]], "bench": [["--rounds", "1"]],
+    "break-glass open": [["--reason", "a good reason", "--code-file", "FILE"]],
     "bundle export": [["--output", "FILE"], ["--output", "FILE", "--enroll", token]],
     "report": [["--json"], ["--html", "FILE"]], "model scrub": [[], ["--now"]],
   ]

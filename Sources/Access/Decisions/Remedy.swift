@@ -137,7 +137,8 @@ extension Policy {
         guard role.name == name else { return role }
         return Role(
           name: role.name, summary: role.summary, inherits: role.inherits, permissions: role.permissions,
-          forbids: without(role.forbids), limits: role.limits, sharedLimits: role.sharedLimits)
+          forbids: without(role.forbids), limits: role.limits, sharedLimits: role.sharedLimits,
+          keepContentDays: role.keepContentDays)
       })
   }
 }

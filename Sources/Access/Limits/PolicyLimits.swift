@@ -11,6 +11,30 @@ extension Policy {
     }
   }
 
+  /// For how many days what the caller asks and is answered is to be kept: the longest that any of the active roles that
+  /// let them do it asks for; nil: none asks.
+  public func contentDays(_ caller: Caller, _ verb: Verb, _ resource: Resource, in context: RequestContext) -> Int? {
+    if contentDays.isEmpty { return nil }
+    return compiled.permitting(caller, verb, resource, context).compactMap { contentDays[compiled.roles[$0].name] }
+      .max()
+  }
+
+  /// What a role doesn't say it takes from those that it inherits: the longest.
+  static func contentDays(_ roles: [Role]) -> [String: Int] {
+    if roles.allSatisfy({ $0.keepContentDays == nil }) { return [:] }
+    let byName = Dictionary(roles.map { ($0.name, $0) }) { one, _ in one }
+    var done: [String: Int] = [:]
+    // There is no circle: `flatten` has refused it.
+    func visit(_ role: Role) -> Int? {
+      if let known = done[role.name] { return known }
+      let inherited = role.inherits.compactMap { byName[$0] }.compactMap(visit).max()
+      done[role.name] = role.keepContentDays ?? inherited
+      return done[role.name]
+    }
+    for role in roles { _ = visit(role) }
+    return done
+  }
+
   private func own(_ role: String, _ caller: Caller) -> Allowance {
     let base = limits[role] ?? Limits()
     if bindingLimits.isEmpty { return Allowance(base) }

@@ -12,6 +12,8 @@ public typealias AuditWriter =
 /// A decision that allows, while its record is written.
 struct PendingDecision: Sendable {
   private let writing: Task<Void, any Error>?
+  /// For how many days a role asks to keep what is asked and answered; nil: not at all.
+  fileprivate(set) var keepDays: Int?
 
   /// It is on record already.
   fileprivate init() { writing = nil }
@@ -168,7 +170,10 @@ public final class AccessControl: Sendable {
       fields["rule"] = .string(grounds.description)
       if let loan = loan(behind: decision, caller, verb, resource) { fields["breakGlass"] = .string(loan) }
       guard isVain || verb.isLook else {
-        let pending = PendingDecision(audit, caller.label, fields)
+        var pending = PendingDecision(audit, caller.label, fields)
+        if verb == .infer {
+          pending.keepDays = policy.contentDays(caller, verb, resource, in: context(caller, tokens: tokens))
+        }
         if !isAuditWell() { try await pending.settled() }
         return pending
       }

@@ -12,6 +12,9 @@ struct InferenceDesk: Sendable {
   let inference: InferenceService
   let client: HTTPClient
   let digester: PromptDigester
+  let content: ContentKeeper
+  /// No content is kept for longer: the records that tell of it must be there.
+  let contentDays: Int
   let audit: AuditWriter
   let counters: APICounters
   let gate: FairGate
@@ -111,9 +114,10 @@ struct InferenceDesk: Sendable {
       base: variant.map { .model(ModelVariant.untagged($0.base)) }, tokens: request.expectedTokens)
     let admission = try await admit(caller, request.model, variant, tokens: request.expectedTokens)
     let model = admission.model
+    let prompt = request.prompt.encoded()
     let record = InferenceRecord(
       ticket, api: api, model: model, variant: admission.variant?.name,
-      promptDigest: digester.digest(request.prompt.encoded()), startedAt: startedAt, audit: audit, counters: counters)
+      prompt: try digest(prompt), startedAt: startedAt, audit: audit, counters: counters)
     do {
       var request = try await shaping?(request, admission) ?? request
       if let variant = admission.variant { request = request.applying(variant) }
@@ -133,6 +137,11 @@ struct InferenceDesk: Sendable {
       let loading = record.elapsed - turn
       record.note(lease.engine)
       if request.offersTools, !(await templates.knowTools(lease, client)) { request = try request.writingCalls(.may) }
+      if let days = admission.decision.keepDays {
+        record.note(
+          try await content.keep(
+            prompt, days: min(days, contentDays), of: caller.label, model: model, audit: audit))
+      }
       let stream = try await open(request, model, lease, adding: lease.engine.numbers(of: choices) ?? [:])
       if !request.endpoint.isStreamed { lease.engine.noteAnswer() }
       // The engine worked meanwhile; the caller gets nothing of it before the decision is on record.
@@ -147,6 +156,10 @@ struct InferenceDesk: Sendable {
       try await record.finish(outcome, reason: APIFailure.recordable(error))
       throw error
     }
+  }
+
+  private func digest(_ prompt: [UInt8]) throws(AccessFailure) -> PromptDigester.Keyed {
+    do { return try digester.digest(prompt) } catch { throw .auditUnavailable("\(error)") }
   }
 
   private func open(
@@ -196,7 +209,9 @@ extension InferenceDesk.Answer {
         for event in events {
           switch event.kind {
           case .piece:
-            record.notePiece()
+            if let kept = record.notePiece(), let chunk = event.chunk {
+              kept.add(chunk, bytes: event.bytes.count, endpoint, shape)
+            }
             lease.engine.noteAnswer()
           case .usage:
             guard let chunk = event.chunk else { break }

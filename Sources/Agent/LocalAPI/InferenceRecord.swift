@@ -20,6 +20,7 @@ final class InferenceRecord: Sendable {
     var firstPiece: Duration?
     var queued: Duration?
     var engine: String?
+    var content: KeptContent?
     var isWritten = false
   }
 
@@ -36,7 +37,7 @@ final class InferenceRecord: Sendable {
   ///   - ticket: ends with the record: the slot is given back, and what was used is counted.
   ///   - startedAt: when the request came.
   init(
-    _ ticket: Ticket, api: String, model: EngineModel, variant: String? = nil, promptDigest: String,
+    _ ticket: Ticket, api: String, model: EngineModel, variant: String? = nil, prompt: PromptDigester.Keyed,
     startedAt: Duration,
     audit: @escaping AuditWriter, counters: APICounters
   ) {
@@ -47,7 +48,7 @@ final class InferenceRecord: Sendable {
     var base: [String: JSONValue] = [
       "role": .string(ticket.role),
       "api": .string(api), "model": .string(model.name), "version": .string(model.version),
-      "sha256": .string(model.sha256.hex), "prompt": .string(promptDigest),
+      "sha256": .string(model.sha256.hex), "prompt": .string(prompt.digest), "promptKey": .string(prompt.key),
     ]
     base["variant"] = variant.map(JSONValue.string)
     self.base = base
@@ -59,15 +60,20 @@ final class InferenceRecord: Sendable {
   var usage: EngineUsage { state.withLock(\.usage) }
 
   /// A piece of the answer came from the engine.
-  func notePiece() {
+  /// What is kept of the answer, where a role asks for it.
+  func notePiece() -> KeptContent? {
     state.withLock { state in
       state.pieces += 1
       if state.firstPiece == nil { state.firstPiece = Clock.monotonic() - startedAt }
+      return state.content
     }
   }
 
   /// It is the request's turn at the engine.
   func noteTurn() { state.withLock { $0.queued = Clock.monotonic() - startedAt } }
+
+  /// A role asks to keep what is asked and answered; the prompt is on disk.
+  func note(_ content: KeptContent) { state.withLock { $0.content = content } }
 
   /// Which engine works on it.
   func note(_ engine: Engine) { state.withLock { $0.engine = engine.plan.adapter } }
@@ -83,7 +89,25 @@ final class InferenceRecord: Sendable {
   /// Writes the record; the second time it does nothing. Throws `AccessFailure.auditUnavailable`.
   func finish(_ outcome: Outcome, reason: String? = nil) async throws(AccessFailure) {
     guard let fields = close(outcome, reason: reason) else { return }
-    do { try await audit(.inference, actor, fields) } catch { throw .auditUnavailable("\(error)") }
+    do {
+      try await InferenceRecord.write(fields, state.withLock(\.content), actor, audit)
+    } catch { throw .auditUnavailable("\(error)") }
+  }
+
+  /// What is to be kept is on disk before the record that tells of it.
+  private static func write(
+    _ fields: [String: JSONValue], _ content: KeptContent?, _ actor: String, _ audit: AuditWriter
+  ) async throws {
+    guard let content else { return try await audit(.inference, actor, fields) }
+    var (fields, problem) = (fields, (any Error)?.none)
+    do { fields.merge(try await offPool { try content.finish() }) { _, new in new } } catch {
+      fields["content"] = .string(content.place.description)
+      fields["contentPrompt"] = .string(content.prompt.hex)
+      fields["contentCut"] = true
+      problem = error
+    }
+    try await audit(.inference, actor, fields)
+    if let problem { throw problem }
   }
 
   private func close(_ outcome: Outcome, reason: String?) -> [String: JSONValue]? {
@@ -117,7 +141,7 @@ final class InferenceRecord: Sendable {
 
   deinit {
     guard let fields = close(.cancelled, reason: "the caller had gone") else { return }
-    let (audit, actor) = (audit, actor)
-    Task { try? await audit(.inference, actor, fields) }
+    let (audit, actor, content) = (audit, actor, state.withLock(\.content))
+    Task { try? await InferenceRecord.write(fields, content, actor, audit) }
   }
 }

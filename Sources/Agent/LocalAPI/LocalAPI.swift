@@ -19,6 +19,7 @@ struct LocalAPI: Sendable {
   let bundles: BundleService
   let reporter: ComplianceReporter
   let log: AuditLog
+  let content: ContentDesk
   let desk: InferenceDesk
   let counters: APICounters
   let usageLedger: UsageLedger
@@ -45,6 +46,7 @@ struct LocalAPI: Sendable {
     addRoles(to: &router)
     addBreakGlass(to: &router)
     addAudit(to: &router)
+    addContent(to: &router)
     addSync(to: &router)
     addSite(to: &router)
     addBundles(to: &router)

@@ -85,6 +85,7 @@ extension LocalAPI {
             "allow": .array(role.permissions.map(LocalAPI.permission)),
             "forbid": .array(role.forbids.map(LocalAPI.permission)),
             "limits": LocalAPI.limits(role.limits), "sharedLimits": LocalAPI.limits(role.sharedLimits),
+            "keepContentDays": role.keepContentDays.map { .integer(Int64($0)) } ?? .null,
           ]
         }),
       "bindings": .array(

@@ -293,7 +293,7 @@ public final class TrustedClock: Sendable {
   func watch(_ watcher: @escaping @Sendable () -> Void) { state.withLock { $0.watcher = watcher } }
 
   /// What the audit log is told of once for each change.
-  enum Topic: String { case doubt, freshness, policy }
+  enum Topic: String { case doubt, freshness, policy, retention }
 
   /// What the audit log knows, through restarts.
   func told(_ topic: Topic) -> String? { state.withLock { $0.kept.told[topic.rawValue] } }

@@ -1,7 +1,7 @@
 /// What an audit record is about. There is no record of any other kind.
 public enum AuditKind: String, Sendable, Hashable, CaseIterable {
   case start, stop, reload
-  case decision, inference, limit
+  case decision, inference, limit, content
   case role, token, variant, policy
   case breakGlass = "break-glass"
   case enroll, sync, bundle, site
@@ -17,6 +17,7 @@ public enum AuditKind: String, Sendable, Hashable, CaseIterable {
     case .decision: "somebody asked for something, and was or was not let"
     case .inference: "an inference is over"
     case .limit: "a request went beyond a limit"
+    case .content: "what is asked and answered is kept, or was erased"
     case .role: "a change of who has which role, or of the policy file"
     case .token: "a change of a token"
     case .variant: "a change of a model's variant"

@@ -20,14 +20,23 @@ extension AuditKind {
       [
         .must("role", .name), .must("api", Self.word), .must("model", .name), .must("version", .name),
         .must("sha256", .digest), .may("variant", .name), .may("engine", .name), .must("prompt", .keyed),
+        .must("promptKey", Self.word),
         .must("outcome", .word(["completed", "failed", "cancelled"])), .must("promptTokens", .integer),
         .must("cachedTokens", .integer), .must("completionTokens", .integer), .must("milliseconds", .integer),
         .may("queueMilliseconds", .integer), .may("firstTokenMilliseconds", .integer), .may("reason", Self.sentence),
+        .may("content", .text(160)), .may("contentPrompt", .digest), .may("contentAnswer", .digest),
+        .may("contentCut", .flag),
       ]
     case .limit:
       [
         .must("limit", Self.word), .must("scope", .text(600)), .may("rule", .text(512)), .may("allowed", .integer),
         .may("repeated", .integer), .may("others", .flag),
+      ]
+    case .content:
+      [
+        .must("event", .word(["kept", "erased", "expired"])), .may("content", .text(160)),
+        .may("contentPrompt", .digest), .may("model", .name), .may("days", .integer), .may("before", .integer),
+        .may("record", .integer), .may("subject", .text(512)), .may("count", .integer), .may("keys", .texts(64, 64)),
       ]
     case .role:
       [
@@ -111,9 +120,12 @@ extension AuditKind {
       ]
     case .audit:
       [
-        .must("event", .word(["outage", "pruned"])), .may("cause", .word(Self.outageCauses)), .may("since", .integer),
+        .must("event", .word(["outage", "pruned", "keysDestroyed", "exception", "exceptionEnded"])),
+        .may("cause", .word(Self.outageCauses)), .may("since", .integer),
         .may("milliseconds", .integer), .may("refused", .integer), .may("putBack", .flag), .may("lateFrom", .integer),
         .may("lateUntil", .integer), .may("until", .integer), .may("days", .integer),
+        .may("keys", .texts(64, 64)), .may("id", Self.word), .may("reason", Self.sentence), .may("issuedBy", .name),
+        .may("expires", .integer),
       ]
     }
   }

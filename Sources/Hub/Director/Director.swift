@@ -111,12 +111,14 @@ public actor Director {
     let policies = chosen.filter { PolicyTarget($0.target) != nil }
     let models = chosen.filter { PolicyTarget($0.target) == nil }.prefix(DirectorStatement.longest - policies.count)
     let targets = (models + policies).map { DirectorStatement.target($0.target, isRollback: $0.isRollback) }
-    let grants = try await store.breakGlass(device, now: Int64(now.timeIntervalSince1970))
+    let time = Int64(now.timeIntervalSince1970)
+    let grants = try await store.breakGlass(device, now: time)
+    let retention = try await store.retention(device).flatMap { time < $0.expires ? $0 : nil }
     // No suspension from here on: what is compared is what is written.
     guard let root = try newestRoot() else { return RepositoryVersions() }
     let have = try boxes[device] ?? load(device, root)
     do {
-      let made = try renew(device, root, have, targets, grants, seen, now)
+      let made = try renew(device, root, have, targets, grants, retention, seen, now)
       if boxes.count >= Director.remembered { boxes = [:] }
       boxes[device] = made
       return RepositoryVersions(made)
@@ -148,7 +150,7 @@ public actor Director {
 
   private func renew(
     _ device: DeviceID, _ root: TrustedMetadata, _ have: TrustedMetadata, _ targets: [TUFTarget],
-    _ grants: [BreakGlassGrant], _ seen: RepositoryVersions?, _ now: Date
+    _ grants: [BreakGlassGrant], _ retention: RetentionException?, _ seen: RepositoryVersions?, _ now: Date
   ) throws -> TrustedMetadata {
     func isDue(_ document: TUFDocument?, _ lifetime: Double) -> Bool {
       document.map { $0.expires.timeIntervalSince(now) < lifetime / 2 } ?? true
@@ -160,6 +162,7 @@ public actor Director {
     }
     let needsTargets =
       have.targetsMetadata?.targets != targets || have.targetsMetadata?.breakGlass != grants
+      || have.targetsMetadata?.retention != retention
       || isDue(have.targetsMetadata?.document, Director.lifetime)
       || isBehind(have.targetsVersion, seen.targets)
     let needsSnapshot =
@@ -180,7 +183,7 @@ public actor Director {
       targetsFile = try TUFDocument(
         parsing: signed(
           TUFWriter.targets(version: version, expires: now.addingTimeInterval(Director.lifetime), targets: targets)
-            .adding(grants)),
+            .adding(grants).adding(retention)),
         as: .targets)
     }
     guard let targetsFile else { throw TUFError.outOfOrder("no targets") }

@@ -58,4 +58,5 @@ let hubSchema = [
   Migration(3, HubStore.bundleSchema),
   Migration(4, HubStore.breakGlassSchema),
   Migration(5, HubStore.operatorSchema),
+  Migration(6, HubStore.retentionSchema),
 ]

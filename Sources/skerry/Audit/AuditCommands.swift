@@ -18,10 +18,13 @@ let auditNoun = Noun(
       auditExportSpec,
       auditVerifySpec,
       auditSchemaSpec,
+      auditContentSpec,
+      auditEraseSpec,
     ]),
   [
     "list": auditList, "head": auditHead, "search": auditSearch, "tail": auditTail, "prove": auditProve,
     "export": auditExport, "verify": auditVerify, "schema": auditSchema,
+    "content": auditContent, "erase": auditErase,
   ])
 
 private let auditList: Runner = { invocation in

@@ -27,7 +27,7 @@ extension Invocation {
   }
 
   /// Unix milliseconds.
-  private func moment(_ text: String, _ option: String, now: Int64) throws -> Int64 {
+  func moment(_ text: String, _ option: String, now: Int64) throws -> Int64 {
     let date = try? Date(text, strategy: .iso8601)
     let day = date == nil ? try? Date(text + "T00:00:00Z", strategy: .iso8601) : nil
     if let date = date ?? day { return max(0, Int64(date.timeIntervalSince1970 * 1000)) }

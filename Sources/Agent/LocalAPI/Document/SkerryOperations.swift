@@ -158,6 +158,16 @@ extension APIDocument {
       method: "GET", path: "/skerry/v1/audit/proof/{n}", summary: "The evidence for one entry (C2SP tlog-proof).",
       answers: [.text()]),
     APIOperation(
+      method: "GET", path: "/skerry/v1/audit/content/{n}", summary: "What was kept of an inference.",
+      answers: [.json(.record(.must("record", .object)))]),
+    APIOperation(
+      method: "POST", path: "/skerry/v1/audit/erase", summary: "Erases what was kept of prompts and answers.",
+      body: .closed(
+        Schema.Member(name: "before", schema: .integer(0 ... .max), isRequired: false),
+        Schema.Member(name: "record", schema: .integer(0 ... .max), isRequired: false),
+        Schema.Member(name: "subject", schema: .string, isRequired: false)),
+      answers: [.json(.record(.must("erased", .count)))]),
+    APIOperation(
       method: "GET", path: "/skerry/v1/audit/export", summary: "The log, or a part of it, with its proofs.",
       query: selection + [
         .init(name: "from", schema: .integer(0 ... .max), summary: "Entries before this one only by their hashes.")
