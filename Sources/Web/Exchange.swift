@@ -20,10 +20,14 @@ final class Exchange: @unchecked Sendable {
     var isWhole = false
     /// The connection is libmicrohttpd's again.
     var hasEnded = false
+    /// Runs until the rest of a body that nobody wants has come.
+    var lingering: UInt64?
   }
 
   let target: String
   let pipe: BytePipe
+  /// Who sends: an address, or a local user.
+  var sender = ""
   let server: ServerCore
   // Touched on the connection's thread alone.
   var phase = Phase.head
@@ -92,14 +96,44 @@ final class Exchange: @unchecked Sendable {
 
   /// The handler's answer; the first one counts.
   func answer(_ response: HTTPResponse) {
-    let first = state.withLock { state -> Bool in
-      guard state.response == nil else { return false }
+    let (first, isWhole) = state.withLock { state -> (Bool, Bool) in
+      guard state.response == nil else { return (false, true) }
       state.response = response
-      return true
+      return (true, state.isWhole)
     }
     guard first else { return }
     pipe.discard()
+    if !isWhole { hurry() }
     wake()
+  }
+
+  /// Cuts the connection off when the rest of the body does not come in time.
+  private func hurry() {
+    let ticket = server.watcher.expect(within: server.configuration.lingering) { [weak self] in self?.cutOff() }
+    let late = state.withLock { state -> Bool in
+      if state.isWhole || state.hasEnded { return true }
+      state.lingering = ticket
+      return false
+    }
+    if late { server.watcher.met(ticket) }
+  }
+
+  private func cutOff() {
+    state.withLock { state in
+      if !state.isWhole, !state.hasEnded, descriptor >= 0 { shutdown(descriptor, Int32(SHUT_RDWR)) }
+    }
+    cancel()
+  }
+
+  /// Whether the whole request has come.
+  var isWhole: Bool { state.withLock(\.isWhole) }
+
+  private func stopLingering() {
+    let ticket = state.withLock { state in
+      defer { state.lingering = nil }
+      return state.lingering
+    }
+    if let ticket { server.watcher.met(ticket) }
   }
 
   var isCancelled: Bool { state.withLock(\.cancelled) }
@@ -120,12 +154,14 @@ final class Exchange: @unchecked Sendable {
   /// The whole request is here. On the connection's thread.
   func bodyEnded() {
     state.withLock { $0.isWhole = true }
+    stopLingering()
     pipe.finish()
   }
 
   /// The connection goes on without this exchange, or is closed. On the connection's thread.
   func end() {
     state.withLock { $0.hasEnded = true }
+    stopLingering()
     cancel()
     if descriptor >= 0 { server.watcher.expectHead(descriptor, within: server.keepAlive) }
   }
@@ -133,10 +169,7 @@ final class Exchange: @unchecked Sendable {
   /// The handler took too long. A client that is still sending can't be answered: it is cut off.
   func expire(_ response: HTTPResponse) {
     answer(response)
-    state.withLock { state in
-      if !state.isWhole, !state.hasEnded, descriptor >= 0 { shutdown(descriptor, Int32(SHUT_RDWR)) }
-    }
-    cancel()
+    cutOff()
   }
 
   /// The client has gone or the server stops: ends the handler and lets the connection go.

@@ -24,11 +24,15 @@ public final class HTTPServer: Sendable {
     /// Refuses handshakes older than TLS 1.3. There a server signs only what begins with TLS's own words (RFC 8446
     /// §4.4.3), so that its key may sign other things too.
     public var isTLS13Only = false
-    /// Requests being handled; more are answered 503 with Retry-After.
+    /// Requests being handled; more are answered 503 with Retry-After. Of those whose body has not come whole, one sender (an
+    /// address, a local user) has at most a quarter: nobody holds all places by sending slowly.
     public var maxInFlight = 128
     /// From the head's arrival to the response's first byte; past it the answer is 504, and a client that has not sent its
     /// whole body by then is cut off.
     public var requestDeadline: Duration = .seconds(600)
+    /// How long the rest of a body that nobody reads may take once the answer is known: until it has come the answer can't
+    /// go out, and the request keeps its place among those in flight. As nginx's `lingering_time`.
+    public var lingering: Duration = .seconds(30)
     /// From a connection's start to the end of its first head, however slowly the bytes trickle in.
     public var headDeadline: Duration = .seconds(30)
     /// A connection that neither sends nor takes for so long is closed.

@@ -32,6 +32,11 @@ final class ServerCore: Sendable {
     guard !stopping.load(ordering: .acquiring) else { return false }
     return exchanges.withLock { table in
       guard table.count < configuration.maxInFlight else { return false }
+      let share = max(1, configuration.maxInFlight / 4)
+      if table.count >= share {
+        let sending = table.values.count { $0.sender == exchange.sender && !$0.isWhole }
+        guard sending < share else { return false }
+      }
       table[ObjectIdentifier(exchange)] = exchange
       return true
     }
@@ -50,8 +55,14 @@ final class ServerCore: Sendable {
     let headers = fields(of: connection)
     let allowance = configuration.allowance(method, exchange.target)
     exchange.maxBody = allowance?.maxBody ?? UInt64(configuration.maxBody)
+    let peer = peer(of: exchange.descriptor)
+    exchange.sender =
+      switch peer {
+      case .tcp(let address): address
+      case .unix(let uid, _, _): "uid:\(uid)"
+      }
     let request = HTTPRequest(
-      method: method, target: exchange.target, headers: headers, peer: peer(of: exchange.descriptor),
+      method: method, target: exchange.target, headers: headers, peer: peer,
       body: HTTPBody(pipe: exchange.pipe))
     if let failure = refusal(
       of: request, maxBody: exchange.maxBody, headSize: skerry_mhd_header_size(connection))

@@ -3,6 +3,7 @@ import Fleet
 import Foundation
 import Testing
 import Trust
+import Web
 
 @testable import skerry
 
@@ -72,6 +73,51 @@ import Trust
     let other = NoteVerifier(name: "box", key: SigningKey.generate().verifyingKey)
     #expect(try await verify(try export(), "--key", other.vkey).failure?.status == .data)
     #expect(try await verify(try export(), "--witness", other.vkey).failure?.status == .data)
+  }
+
+  /// The cursor goes on only over what was seen and makes the tree of its head.
+  @Test func aCursorDoesNotMoveToAHeadThatNothingShows() async throws {
+    let whole = try export()
+    let lines = whole.split(separator: 0x0A, omittingEmptySubsequences: false).map(Array.init)
+    func text(_ lines: [[UInt8]]) -> [UInt8] { lines.flatMap { $0 + [0x0A] } }
+    func cursorAfter(_ body: [UInt8], _ cursor: String?) async throws -> (String?, FakeAgent.Said) {
+      let agent = try FakeAgent(["*": HTTPResponse(status: 200, body: .bytes(body))])
+      let file = agent.file("cursor")
+      if let cursor { try Data(cursor.utf8).write(to: URL(filePath: file)) }
+      let said = try await agent.run(
+        ["audit", "export", "--output", agent.file("out"), "--cursor", file])
+      let kept = try? String(decoding: Data(contentsOf: URL(filePath: file)), as: UTF8.self)
+      #expect(said.failure == nil || !FileManager.default.fileExists(atPath: agent.file("out")))
+      await agent.stop()
+      return (kept, said)
+    }
+    let (first, good) = try await cursorAfter(whole, nil)
+    #expect(good.failure == nil)
+    let cursor = try #require(first)
+    let size = try JSONValue(parsing: Array(cursor.utf8))["size"]
+    #expect(size == 5)
+    // A later head by the box's own key, over a history that is another: the header alone, and with too few entries.
+    var other = MerkleFrontier()
+    for n in 0..<7 { other.append(Merkle.leafHash(Array("other \(n)".utf8))) }
+    let header = AuditExportHeader(
+      origin: "box", size: 7, checkpoint: try head(other), cosigned: nil, device: device, witness: nil
+    ).line
+    for body in [text([header]), text([header] + Array(lines[1...5]))] {
+      let (kept, said) = try await cursorAfter(body, cursor)
+      #expect(said.failure?.status == .data && kept == cursor)
+      let (none, refused) = try await cursorAfter(body, nil)
+      #expect(refused.failure?.status == .data && none == nil)
+    }
+    // Entries that are left out at the end, and a head that somebody else signed.
+    let short = text(Array(lines[0...3]))
+    #expect(try await cursorAfter(short, nil).1.failure?.status == .data)
+    let forged = AuditExportHeader(
+      origin: "box", size: 5,
+      checkpoint: try SignedNote.sign(
+        text: Checkpoint(noteText: try head(other).text).noteText, name: "box", key: witness), cosigned: nil,
+      device: device, witness: nil)
+    let (_, said) = try await cursorAfter(text([forged.line]), nil)
+    #expect(said.failure?.status == .data)
   }
 
   @Test func aCutExportIsNoWholeOne() async throws {

@@ -198,6 +198,26 @@ def test_every_form_is_provable_and_every_forgery_shows(box, tmp_path, form):
     for changed in [text[:-1], text[:1] + text[2:], text[1:], [text[0].replace("token:app", "token:two")] + text[1:-1]]:
         proof.write_text("".join(changed))
         assert verify(box, file).returncode == 65
+    # A record that is taken out of the file and stands in the proof instead is missing from the file all the same.
+    if form != "otlp":
+        place, run = next((n, json.loads(line)) for n, line in enumerate(text) if '"hashes"' in line)
+        lines = good.split(b"\n")
+        taken = lines.pop(1 if form == "csv" else 0)
+        file.write_bytes(b"\n".join(lines))
+        record = next(r for r in records(box, tmp_path) if r["n"] == run["from"])
+        assert json.dumps(record["kind"]).encode() in taken or record["kind"].encode() in taken
+        moved = [{"hash": run["hashes"][0], "n": run["from"], "record": record},
+                 {"from": run["from"] + 1, "hashes": run["hashes"][1:], "to": run["to"]}]
+        last = {**trailer, "records": trailer["records"] - 1, "bytes": file.stat().st_size,
+                "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+
+        def plain(value):
+            return json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False) + "\n"
+        proof.write_text("".join(text[:place] + [plain(v) for v in moved if v.get("hashes", 1)] + text[place + 1:-1])
+                         + plain(last))
+        done = verify(box, file)
+        assert done.returncode == 65 and "left-out entries" in done.stderr, done.stderr
+        file.write_bytes(good)
     proof.write_text("".join(text))
     assert verify(box, file).returncode == 0
 

@@ -180,6 +180,56 @@ import Web
     }
   }
 
+  /// An answer that is known early waits for the rest of the body; whoever never sends it keeps no place for it.
+  @Test(arguments: [true, false])
+  func aBodyThatNobodyWantsHoldsNoPlace(_ streamed: Bool) async throws {
+    try await withServer(
+      settings {
+        $0.lingering = .milliseconds(300)
+        $0.idleTimeout = .seconds(60)
+      }
+    ) { _ in
+      guard streamed else { return .text(401, "no") }
+      return HTTPResponse(status: 200, body: .stream { try await $0.write("no") })
+    } _: { server, port in
+      let socket = try RawSocket(port: port)
+      socket.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf")
+      let took = try await blocking { ContinuousClock().measure { _ = socket.receiveAll() } }
+      #expect(took < .seconds(20))
+      #expect(await eventually { server.inFlight == 0 })
+      // One that comes whole in time is answered as ever.
+      let other = try RawSocket(port: port)
+      other.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\nhalf")
+      other.send("half")
+      let answer = try await blocking { other.receive(until: "no") }
+      #expect(answer.contains(streamed ? "200" : "401"))
+    }
+  }
+
+  @Test func nobodyHoldsAllPlacesBySendingSlowly() async throws {
+    try await withServer(settings { $0.maxInFlight = 16 }) {
+      .text(200, "\(try await $0.body.collect(upTo: 1000).count)")
+    } _: { server, port in
+      let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+      var slow: [RawSocket] = []
+      for _ in 0..<4 {
+        let socket = try RawSocket(port: port)
+        socket.send(head)
+        slow.append(socket)
+      }
+      #expect(await eventually { server.inFlight == 4 })
+      let late = try RawSocket(port: port)
+      late.send(head + "four")
+      #expect(try await blocking { late.receive(until: "\r\n\r\n") }.contains(" 503 "))
+      // Requests without a body, and those of before when they are whole, go through.
+      for socket in slow { socket.send("four") }
+      for socket in slow { #expect(try await blocking { socket.receive(until: "\r\n\r\n") }.contains(" 200 ")) }
+      let next = try RawSocket(port: port)
+      next.send(head + "four")
+      #expect(try await blocking { next.receive(until: "\r\n\r\n") }.contains(" 200 "))
+    }
+  }
+
   @Test func anIdleConnectionIsClosed() async throws {
     try await withServer(settings { $0.idleTimeout = .seconds(1) }) { _ in
       .empty(204)

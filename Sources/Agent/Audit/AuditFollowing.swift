@@ -4,13 +4,15 @@ import Trust
 
 extension AuditLog {
   /// Hands on the records that are asked for, one a line, from `first` on and then as they are written, until `write` throws:
-  /// the reader has gone. Every 10 seconds without a record an empty line, so that it is noticed when nobody reads.
+  /// the reader has gone. It ends when the reader may read no longer. Every 10 seconds without a record an empty line, so
+  /// that it is noticed when nobody reads.
   public func follow(
-    _ selection: AuditSelection, from first: UInt64, to write: ([UInt8]) async throws -> Void
+    _ selection: AuditSelection, from first: UInt64, while isAllowed: @Sendable () -> Bool = { true },
+    to write: ([UInt8]) async throws -> Void
   ) async throws {
     var next = first
     var spoke = Clock.monotonic()
-    while true {
+    while isAllowed() {
       var lines: [UInt8] = []
       for entry in try log.read(from: next, limit: 256) {
         next = entry.index + 1

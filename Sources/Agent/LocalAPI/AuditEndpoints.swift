@@ -21,11 +21,15 @@ extension LocalAPI {
       let entries = try log.search(selection, count: limit, before: before)
       return .json(200, ["entries": .array(entries), "size": .integer(Int64(clamping: log.head().size))])
     }
-    router.on("GET", "/skerry/v1/audit/tail", .needs(.auditRead)) { request, _, _ in
+    router.on("GET", "/skerry/v1/audit/tail", .needs(.auditRead)) { request, _, caller in
       let selection = try LocalAPI.selection(request)
       let from = try LocalAPI.number(request, "from", 0...Int.max).map { UInt64($0) } ?? log.head().size
       return .streaming(200, headers: ["Content-Type": "application/x-ndjson"]) { writer in
-        try await log.follow(selection, from: from) { try await writer.write($0) }
+        try await log.follow(selection, from: from) {
+          access.stillAllows(caller, .auditRead, .all(for: .auditRead))
+        } to: {
+          try await writer.write($0)
+        }
       }
     }
     router.on("GET", "/skerry/v1/audit/proof/{n}", .needs(.auditRead)) { request, parameters, _ in

@@ -26,6 +26,8 @@ struct RouteNeed: Sendable {
   let kind: Kind
   /// Further verbs that the action decides on, and when.
   var besides: [Verb: String] = [:]
+  /// What it takes is counted as an inference; all other requests have `limits.managementPerMinute`.
+  var isInference = false
 
   /// The verb on all resources of its kind; decided before the action begins.
   static func needs(_ verb: Verb) -> RouteNeed { RouteNeed(kind: .verb(verb, .all)) }
@@ -43,7 +45,7 @@ struct RouteNeed: Sendable {
   /// No verb, but a caller whom the box knows.
   static func knows(_ reason: String) -> RouteNeed { RouteNeed(kind: .known(reason)) }
 
-  static let asksModel = RouteNeed.decides(.infer, on: "the model that is asked")
+  static let asksModel = RouteNeed(kind: .verb(.infer, .said("the model that is asked")), isInference: true)
 
   /// The verbs that its action may decide on.
   var verbs: Set<Verb> {
@@ -67,19 +69,27 @@ struct GovernedRouter {
   private(set) var routes: [GovernedRoute] = []
   private let access: AccessControl
   private let identify: @Sendable (HTTPRequest) async throws -> Caller
+  private let limit: @Sendable (Caller) async throws -> Void
 
-  /// - Parameter identify: who sent a request; throws for nobody that the box knows.
-  init(access: AccessControl, identify: @escaping @Sendable (HTTPRequest) async throws -> Caller) {
+  /// - Parameters:
+  ///   - identify: who sent a request; throws for nobody that the box knows.
+  ///   - limit: counts a request that is no inference; throws when there were too many.
+  init(
+    access: AccessControl, identify: @escaping @Sendable (HTTPRequest) async throws -> Caller,
+    limit: @escaping @Sendable (Caller) async throws -> Void
+  ) {
     self.access = access
     self.identify = identify
+    self.limit = limit
   }
 
   /// Adds a route; its action begins when what can be decided beforehand is decided and on record.
   mutating func on(_ method: String, _ pattern: String, _ need: RouteNeed, _ action: @escaping Action) {
     routes.append(GovernedRoute(method: method, pattern: pattern, need: need))
-    let (access, identify) = (access, identify)
+    let (access, identify, limit) = (access, identify, limit)
     router.on(method, pattern) { request, parameters in
       let caller = try await identify(request)
+      if !need.isInference { try await limit(caller) }
       let decided = DecidedVerbs()
       let response = try await DecidedVerbs.$current.withValue(decided) {
         switch need.kind {

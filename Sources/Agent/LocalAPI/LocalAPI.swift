@@ -30,7 +30,11 @@ struct LocalAPI: Sendable {
 
   /// Everything that is answered, and by whom. What it has, `APIDocument` describes.
   func router() -> GovernedRouter {
-    var router = GovernedRouter(access: access) { try await caller($0) }
+    var router = GovernedRouter(access: access) {
+      try await caller($0)
+    } limit: {
+      try await desk.gate.manage($0)
+    }
     router.open("GET", "/openapi.json", "says what the API is, and nothing about the box") { _, _ in
       .json(200, APIDocument.make())
     }
@@ -110,8 +114,6 @@ struct LocalAPI: Sendable {
           from: NetworkAddress(address))
       }
     caller.activated = try LocalAPI.activated(request)
-    // Inferences have limits of their own.
-    if request.method != "POST" || request.path.hasPrefix("/skerry/") { try await desk.gate.manage(caller) }
     return caller
   }
 

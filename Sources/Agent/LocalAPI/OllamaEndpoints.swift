@@ -70,8 +70,10 @@ extension LocalAPI {
     }
   }
 
-  /// The model that the caller may ask, once that is on record.
+  /// The model that the caller may ask, once that is on record. Who only has it loaded is asked nothing of the engine, and
+  /// is limited as for any other request.
   private func admitted(_ caller: Caller, _ name: String) async throws -> EngineModel {
+    try await desk.gate.manage(caller)
     let admission = try await desk.admit(caller, name, tokens: 0)
     try await admission.decision.settled()
     return admission.model

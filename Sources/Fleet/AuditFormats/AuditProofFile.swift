@@ -58,16 +58,19 @@ public struct AuditProofFile: Sendable {
   }
 
   /// A line of the proof file turned back into lines of our own form, with the records that `next` takes from the other
-  /// file. The header and left-out runs stay as they are. Throws `AuditExportError`.
+  /// file. The first line is the header; after it come hashes and left-out runs and nothing else, each in canonical form: a
+  /// record stands in the other file alone, or it is missing. Throws `AuditExportError`.
   public static func native(
-    _ line: [UInt8], next: () throws -> [UInt8]?, to push: ([UInt8]) throws -> Void
+    _ line: [UInt8], isFirst: Bool, next: () throws -> [UInt8]?, to push: ([UInt8]) throws -> Void
   ) throws {
+    // The verifier reads the header to the letter.
+    if isFirst { return try push(line + [0x0A]) }
     guard let value = try? JSONValue(parsing: line), let hashes = value["hashes"]?.array else {
-      return try push(line + [0x0A])
+      return try push(AuditExportGap(line: line).line + [0x0A])
     }
-    guard let from = value["from"]?.integer.flatMap({ UInt64(exactly: $0) }), hashes.count <= run else {
-      throw AuditExportError("a line of the proof is malformed")
-    }
+    guard let from = value["from"]?.integer.flatMap({ UInt64(exactly: $0) }), hashes.count <= run,
+      self.line(from: from, hashes: hashes.map { Array(($0.string ?? "").utf8) }) == line
+    else { throw AuditExportError("a line of the proof is malformed") }
     for (at, hash) in hashes.enumerated() {
       guard let record = try next() else { return }
       let start = AuditExportEntry.start + Array((hash.string ?? "").utf8) + AuditExportEntry.afterHash

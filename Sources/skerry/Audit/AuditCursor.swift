@@ -51,16 +51,19 @@ struct AuditCursor: Equatable {
     func write(_ cursor: AuditCursor) throws { try OutputFile.write(cursor.json.encodedPretty(), to: path) }
   }
 
-  /// Looks at an export as it passes: that it continues what was exported before.
+  /// Looks at an export as it passes: that it continues what was exported before, and that it is the log of its head.
   struct Watch {
     private let last: AuditCursor?
+    private let isStrict: Bool
     private var tree = MerkleFrontier()
     private var isChecked: Bool
     private(set) var head: AuditCursor?
     private(set) var records = 0
 
-    init(_ last: AuditCursor?) {
-      self.last = last
+    /// Without a cursor nothing is looked at: whatever is wrong with the log is written down as it comes.
+    init(_ cursor: File?) {
+      last = cursor?.last
+      isStrict = cursor != nil
       isChecked = last == nil
     }
 
@@ -68,6 +71,9 @@ struct AuditCursor: Equatable {
       switch item {
       case .header(let header):
         let checkpoint = try Checkpoint(noteText: header.checkpoint.text)
+        if isStrict, header.device.name != checkpoint.origin || !header.checkpoint.verified(by: header.device) {
+          throw Self.other("its head is not signed by the box")
+        }
         if let last {
           guard checkpoint.origin == last.origin else { throw Self.other("it is another log: \(checkpoint.origin)") }
           guard checkpoint.size >= last.size else {
@@ -76,15 +82,20 @@ struct AuditCursor: Equatable {
         }
         head = AuditCursor(checkpoint)
       case .gap(let gap):
-        if !isChecked {
-          for (root, level) in zip(gap.roots, Merkle.subtreeLevels(gap.range)) {
-            guard tree.append(subtree: root, level: level) else { throw Self.other("its proof is malformed") }
-          }
+        if isStrict {
+          guard gap.range.lowerBound == tree.size,
+            zip(gap.roots, Merkle.subtreeLevels(gap.range)).allSatisfy({ tree.append(subtree: $0, level: $1) })
+          else { throw Self.other("its proof is malformed") }
         }
-      case .entry: records += 1
+      case .entry(let index, let record, _):
+        records += 1
+        if isStrict {
+          // Before the entries that are new comes the run of those that were exported.
+          guard isChecked, index == tree.size else { throw Self.other("its proof is malformed") }
+          tree.count(Merkle.leafHash(record))
+        }
       }
       if let last, !isChecked, head != nil {
-        if tree.size < last.size, case .entry = item { throw Self.other("its proof is malformed") }
         guard tree.size >= last.size else { return }
         guard tree.size == last.size else {
           throw Self.other("entries from \(last.size) on were pruned before they were exported")
@@ -93,6 +104,14 @@ struct AuditCursor: Equatable {
           throw Self.other("entries before \(last.size) are not those that were exported")
         }
         isChecked = true
+      }
+    }
+
+    /// The export has come to its end. Throws when it is not all of the log that its head is over.
+    func finish() throws {
+      guard isStrict, let head else { return }
+      guard isChecked, tree.size == head.size, tree.root == head.root else {
+        throw Self.other("its entries do not make the tree of the head that it ends with")
       }
     }
 

@@ -52,7 +52,7 @@ let auditExport: Runner = { invocation in
     query.append(("from", "\(from)"))
   }
   let target = invocation.command.option("output").flatMap { $0 == "-" ? nil : $0 }
-  var watch = AuditCursor.Watch(cursor?.last)
+  var watch = AuditCursor.Watch(cursor)
   var answer: [String: JSONValue]
   if format == .jsonl {
     guard invocation.command.option("to") == nil else { throw noCollector(format) }
@@ -149,6 +149,7 @@ private func exportOwn(
     manifest.add(piece)
     if let output { try output.write(piece) } else { invocation.console.say(piece) }
   }
+  try watch.finish()
   guard let target, let output else { return ["file": .null, "bytes": .integer(Int64(bytes)), "format": "jsonl"] }
   try output.finish()
   var answer = try manifest.finish(target, records: UInt64(watch.records))
@@ -176,6 +177,7 @@ private func exportThrough(
       }
     }
   }
+  try watch.finish()
 }
 
 private func items(

@@ -100,7 +100,7 @@ private func verifyBeside(_ file: String, _ verifier: inout AuditVerifier) throw
   let lines = try LineReader(file)
   var waiting: [[UInt8]] = []
   var records: UInt64 = 0
-  var origin = ""
+  var (origin, isFirst) = ("", true)
   do {
     if trailer.format == .csv {
       guard try lines.next().map({ $0 + [0x0A] }) == trailer.format.preamble else {
@@ -109,8 +109,9 @@ private func verifyBeside(_ file: String, _ verifier: inout AuditVerifier) throw
     }
     while !verifier.isDecided, let line = try proof.next() {
       if AuditProofFile.trailer(in: line) != nil { break }
-      if origin.isEmpty { origin = (try? AuditExportHeader(line: line))?.origin ?? "" }
-      try AuditProofFile.native(line) {
+      if isFirst { origin = (try? AuditExportHeader(line: line))?.origin ?? "" }
+      defer { isFirst = false }
+      try AuditProofFile.native(line, isFirst: isFirst) {
         if waiting.isEmpty, let next = try lines.next() {
           waiting = try trailer.format.verifiedRecords(in: next, origin: origin, version: trailer.version).reversed()
         }
@@ -127,7 +128,11 @@ private func verifyBeside(_ file: String, _ verifier: inout AuditVerifier) throw
       let verdict = rest.finish()
       if verdict.isValid { throw wrong("the file has more records than were signed") }
     }
-  } catch let error as AuditExportError { throw wrong("record \(records + 1) of the file: \(error)") }
+    // Nobody signed the last line, but one that does not fit tells of a mix-up.
+    if !verifier.isDecided, records != trailer.records {
+      throw wrong("it has \(records) records, and \(path) is for \(trailer.records)")
+    }
+  } catch let error as AuditExportError { throw wrong("at record \(records + 1): \(error)") }
 }
 
 private func answerProof(
