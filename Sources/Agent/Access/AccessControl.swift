@@ -138,17 +138,6 @@ public final class AccessControl: Sendable {
     policy.decide(caller, verb, resource, in: context(caller)).isAllowed
   }
 
-  /// The same for an answer that takes long: whether its caller, if it is a token, is one still, and may still do what was
-  /// decided when it began.
-  func stillAllows(_ caller: Caller, _ verb: Verb, _ resource: Resource) -> Bool {
-    if case .token(let name) = caller.identity,
-      !state.withLock({ $0.tokens.values.contains { $0.name == name && $0.ended == nil } })
-    {
-      return false
-    }
-    return allows(caller, verb, resource)
-  }
-
   /// Decides, and returns at once when the answer is yes, its record on the way to the disk: what follows may be made
   /// ready meanwhile, and nothing of it may leave the agent before `settled` returned. While the log is known not to be
   /// writable it returns when the record is durable. Throws `AccessFailure.denied`, when

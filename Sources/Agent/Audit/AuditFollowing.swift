@@ -7,12 +7,12 @@ extension AuditLog {
   /// the reader has gone. It ends when the reader may read no longer. Every 10 seconds without a record an empty line, so
   /// that it is noticed when nobody reads.
   public func follow(
-    _ selection: AuditSelection, from first: UInt64, while isAllowed: @Sendable () -> Bool = { true },
+    _ selection: AuditSelection, from first: UInt64, while isAllowed: () async -> Bool = { true },
     to write: ([UInt8]) async throws -> Void
   ) async throws {
     var next = first
     var spoke = Clock.monotonic()
-    while isAllowed() {
+    while await isAllowed() {
       var lines: [UInt8] = []
       for entry in try log.read(from: next, limit: 256) {
         next = entry.index + 1
