@@ -34,20 +34,42 @@ extension Policy {
   }
 
   /// The bindings that let somebody give every role away whatever the circumstances; without one, nobody could mend the
-  /// policy from inside.
+  /// policy from inside. Who else their subject is, it does not know: `isAdministrator` does.
   public var administrators: [Binding] {
     bindings.filter { binding in
       guard let number = compiled.numbers[binding.role], let subject = Subject.parse(binding.subject),
-        let all = ResourcePattern(Resource.all(for: .roleManage).description),
-        rules(in: compiled.closures[number]).contains(where: {
-          $0.effect == .permit && $0.verb == .roleManage && $0.isAlways && $0.pattern.covers(all)
-        })
+        managesRoles(compiled.closures[number])
       else { return false }
       let bound = (compiled.held[subject] ?? []) + (subject.isLocal ? compiled.held[.anyLocal] ?? [] : [])
-      let bans =
-        rules(in: compiled.reach(bound)).filter { $0.effect == .forbid } + compiled.rules.filter { $0.role == nil }
-      return !bans.contains { $0.verb == .roleManage && $0.pattern.overlaps(all) }
+      return !isBarredFromRoles(compiled.reach(bound))
     }
+  }
+
+  /// Whether the caller, with all that they are, can give every role away whatever the circumstances, if need be with one
+  /// of their roles active alone.
+  public func isAdministrator(_ caller: Caller) -> Bool {
+    if let scope = caller.scope, let all = Policy.allRoles, !scope.covers(.roleManage, all) { return false }
+    let bound = compiled.activation(of: caller)
+    if isBarredFromRoles(bound.authorized) { return false }
+    return bound.authorized.numbers.contains { role in
+      guard managesRoles(compiled.closures[role]) else { return false }
+      return managesRoles(compiled.activation(bound.held, [compiled.roles[role].name]).reach)
+    }
+  }
+
+  private static let allRoles = ResourcePattern(Resource.all(for: .roleManage).description)
+
+  private func managesRoles(_ reach: RoleSet) -> Bool {
+    guard let all = Policy.allRoles else { return false }
+    return rules(in: reach).contains {
+      $0.effect == .permit && $0.verb == .roleManage && $0.isAlways && $0.pattern.covers(all)
+    }
+  }
+
+  private func isBarredFromRoles(_ authorized: RoleSet) -> Bool {
+    guard let all = Policy.allRoles else { return true }
+    let bans = rules(in: authorized).filter { $0.effect == .forbid } + compiled.rules.filter { $0.role == nil }
+    return bans.contains { $0.verb == .roleManage && $0.pattern.overlaps(all) }
   }
 
   /// What a role allows with everything inherited, as `verb on pattern`, sorted.

@@ -31,6 +31,36 @@ public enum Users {
     }
   }
 
+  /// The names of the group's members: those that its entry lists, and those in /etc/passwd whose own group it is. Whoever
+  /// has it as their own group elsewhere (a directory service) is not among them.
+  public static func members(of gid: UInt32) -> [String] {
+    let listed = lookUp { (entry: UnsafeMutablePointer<group>, buffer, size, found) in
+      getgrgid_r(gid, entry, buffer, size, found)
+    } take: { entry -> [String] in
+      var names: [String] = []
+      var next = entry.gr_mem
+      while let name = next?.pointee {
+        names.append(String(cString: name))
+        next = next?.advanced(by: 1)
+      }
+      return names
+    }
+    return Set(listed ?? []).union(owners(of: gid)).sorted()
+  }
+
+  private static func owners(of gid: UInt32) -> [String] {
+    guard let file = fopen("/etc/passwd", "re") else { return [] }
+    defer { fclose(file) }
+    var names: [String] = []
+    var buffer = [CChar](repeating: 0, count: 1 << 16)
+    var entry = passwd()
+    var found: UnsafeMutablePointer<passwd>?
+    while fgetpwent_r(file, &entry, &buffer, buffer.count, &found) == 0 {
+      if entry.pw_gid == gid, let name = entry.pw_name { names.append(String(cString: name)) }
+    }
+    return names
+  }
+
   /// All groups of the user, with the given one first; just that one for a user without an entry.
   public static func groups(_ uid: UInt32, _ gid: UInt32) -> [UInt32] {
     guard let name = name(uid) else { return [gid] }

@@ -147,7 +147,7 @@ import Trust
          bindings: [{role: 'admin', subjects: ['uid:0']}]}
         """.utf8))
     try await access.reload()
-    try await access.bind("admin", to: "user:ann", by: root)
+    try await access.bind("admin", to: "user:daemon", by: root)
     #expect(
       await failure { try await access.unbind("admin", from: "uid:0", by: root) }
         == .boundByFile(role: "admin", subject: "uid:0", file: scratch.path + "/roles.json5"))
@@ -156,15 +156,15 @@ import Trust
       scratch.path + "/roles.json5",
       with: Array("{version: 1, roles: {admin: {allow: [{verbs: ['*'], resources: ['*']}]}}}".utf8))
     try await access.reload()
-    let ann = Caller.local(uid: 9, name: "ann", groups: [])
+    let daemon = Caller.local(uid: 1, name: "daemon", groups: [])
     #expect(
-      await failure { try await access.unbind("admin", from: "user:ann", by: ann) }
-        == .lastAdministrator(role: "admin", subject: "user:ann"))
+      await failure { try await access.unbind("admin", from: "user:daemon", by: daemon) }
+        == .lastAdministrator(role: "admin", subject: "user:daemon"))
     // Two at once: only one of two administrators can go.
-    try await access.bind("admin", to: "user:bob", by: ann)
-    let bob = Caller.local(uid: 10, name: "bob", groups: [])
-    async let one = failure { try await access.unbind("admin", from: "user:bob", by: ann) }
-    async let other = failure { try await access.unbind("admin", from: "user:ann", by: bob) }
+    try await access.bind("admin", to: "user:bin", by: daemon)
+    let bin = Caller.local(uid: 2, name: "bin", groups: [])
+    async let one = failure { try await access.unbind("admin", from: "user:bin", by: daemon) }
+    async let other = failure { try await access.unbind("admin", from: "user:daemon", by: bin) }
     #expect(await [one, other].compactMap { $0 }.count == 1)
     #expect(access.policy.administrators.count == 1)
   }

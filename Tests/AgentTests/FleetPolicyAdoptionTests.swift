@@ -247,6 +247,45 @@ final class PolicyBox: Sendable {
     let before = box.attacks().count
     try await again.sync()
     #expect(box.attacks().dropFirst(before) == ["rollback"] && again.access.fleetJSON()["name"] == "ships")
+    // The one that it had may come again, and nothing else by its serial.
+    let other = try box.publish(PolicyBox.document(serial: 5, ceiling: #"["*"]"#))
+    box.chosen.withLock { $0 = [other.target] }
+    try await again.sync()
+    #expect(box.attacks().dropFirst(before) == ["rollback", "rollback"] && again.access.fleetJSON()["name"] == "ships")
+    let same = try box.publish(PolicyBox.document(serial: 5))
+    box.chosen.withLock { $0 = [same.target] }
+    try await again.sync()
+    #expect(box.attacks().count == before + 2)
+    #expect(again.access.fleetJSON()["name"] == "default" && again.access.fleetJSON()["serial"] == 5)
+  }
+
+  @Test func aLostRowLetsNothingElseInByItsSerial() async throws {
+    let running = try await box.start()
+    try box.publish(PolicyBox.document(serial: 5))
+    try await running.sync()
+    try await running.access.database.write { try $0.execute("DELETE FROM fleet_policy") }
+    let again = try await box.start()
+    #expect(box.attacks() == ["tampered-content"])
+    try box.publish(PolicyBox.document(serial: 5, ceiling: #"["*"]"#))
+    try await again.sync()
+    #expect(box.attacks() == ["tampered-content", "rollback"] && again.access.fleetState == "damaged")
+    // The same one mends it.
+    try box.publish(PolicyBox.document(serial: 5))
+    try await again.sync()
+    #expect(again.access.fleetState == "in force" && again.access.fleetJSON()["ceiling"] == ["infer:model:q*"])
+    // So does it where the digest was not written down yet; it is from then on.
+    let file = SerialFile(path: box.scratch.path + "/policy/serials.json")
+    try DurableFile.replace(file.path, with: Array(#"{"default":5}"#.utf8))
+    #expect(try await box.start().access.fleetState == "in force" && file.load()["default"]?.sha256 != nil)
+  }
+
+  @Test func aKeptPolicyOfTheSameSerialIsNotAnotherOne() async throws {
+    let running = try await box.start()
+    try box.publish(PolicyBox.document(serial: 5))
+    try await running.sync()
+    let file = SerialFile(path: box.scratch.path + "/policy/serials.json")
+    try file.save(["default": SerialFile.Had(serial: 5, sha256: Digest(of: "another".utf8))])
+    #expect(try await box.start().access.fleetState == "damaged" && box.attacks() == ["rollback"])
   }
 
   @Test(arguments: [
@@ -463,7 +502,8 @@ final class PolicyBox: Sendable {
       let kept = serial == 1 ? old : next
       #expect(
         try DurableFile.names(in: copy + "/policy").sorted() == ["\(kept.sha256.hex).json5", "serials.json"].sorted())
-      #expect(SerialFile(path: copy + "/policy/serials.json").load() == ["default": serial])
+      let had = SerialFile.Had(serial: serial, sha256: kept.sha256)
+      #expect(SerialFile(path: copy + "/policy/serials.json").load() == ["default": had])
       try await found.sync()
       #expect(found.access.fleetJSON()["serial"] == 2)
     }

@@ -40,16 +40,78 @@ import Trust
   @Test func theLastAdministratorIsNotBoundToWhatTakesItAway() async throws {
     let access = try await make(Self.policy)
     // What a role forbids outweighs what another allows: bound to it, the only administrator is none any more.
-    for subject in ["uid:0", "local"] {
+    // By whatever name, and through a group.
+    for subject in ["uid:0", "local", "user:root", "gid:0", "group:root"] {
       let refused = await failure { try await access.bind("guest", to: subject, by: root) }
       #expect(refused == .lastAdministrator(role: "guest", subject: subject))
     }
     #expect(!access.policy.administrators.isEmpty)
     #expect(!records.of("role").contains { $0.fields["action"] == "bind" })
     // With another administrator it is their own affair.
-    try await access.bind("admin", to: "user:bob", by: root)
+    try await access.bind("admin", to: "user:daemon", by: root)
     #expect(try await access.bind("guest", to: "uid:0", by: root))
-    #expect(access.policy.administrators.map(\.subject) == ["user:bob"])
+    #expect(access.policy.administrators.map(\.subject) == ["user:daemon"])
+  }
+
+  /// Who may give one role away does not take all roles from the administrator with it.
+  @Test func aHelperTakesNothingFromTheLastAdministrator() async throws {
+    let access = try await make(
+      Self.policy
+        .replacing("roles: {", "roles: {helper: {allow: [{verbs: ['role.manage'], resources: ['role:guest']}]},")
+        .replacing("bindings: [", "bindings: [{role: 'helper', subjects: ['uid:4000000005']},"))
+    let helper = Caller.local(uid: 4_000_000_005, name: nil, groups: [])
+    for subject in ["user:root", "gid:0", "group:root"] {
+      let refused = await failure { try await access.bind("guest", to: subject, by: helper) }
+      #expect(refused == .lastAdministrator(role: "guest", subject: subject))
+    }
+    #expect(try await access.bind("guest", to: "user:daemon", by: helper))
+    #expect(access.allows(root, .roleManage, .all(for: .roleManage)))
+  }
+
+  @Test func whatIsSeparateDoesNotTakeTheLastAdministratorAway() async throws {
+    let access = try await make(
+      Self.policy.replacing("{roles: ['keeper', 'auditor']}", "{roles: ['admin', 'auditor']}"))
+    for subject in ["gid:0", "group:root"] {
+      let refused = await failure { try await access.bind("auditor", to: subject, by: root) }
+      #expect(refused == .lastAdministrator(role: "auditor", subject: subject))
+    }
+    // Roles of which one at a time may be active take nothing away: an administrator chooses.
+    let chosen = try await make(
+      Self.policy.replacing(
+        "static: {'keys-and-audit': {roles: ['keeper', 'auditor']}}",
+        "dynamic: {'keys-and-audit': {roles: ['admin', 'auditor']}}"))
+    #expect(try await chosen.bind("auditor", to: "gid:0", by: root))
+  }
+
+  /// A binding to nobody lets nobody mend the policy.
+  @Test func whoIsNotThereIsNoAdministrator() async throws {
+    let guests = "{role: 'guest', subjects: ['group:guests']}"
+    let access = try await make(Self.policy.replacing("bindings: [", "bindings: [\(guests), "))
+    _ = try await access.createToken(
+      "narrow", roles: [], scope: Scope(words: ["role.manage:role:g*", "infer"]), expiresInSeconds: nil, by: root)
+    for subject in ["user:nobody-of-this-name", "group:no-such-group", "token:none", "token:narrow"] {
+      try await access.bind("admin", to: subject, by: root)
+      let refused = await failure { try await access.bind("guest", to: "uid:0", by: root) }
+      #expect(refused == .lastAdministrator(role: "guest", subject: "uid:0"), "\(subject)")
+    }
+    // Neither by a reload.
+    try DurableFile.replace(
+      scratch.path + "/roles.json5",
+      with: Array(Self.policy.replacing("subjects: ['uid:0']", "subjects: ['group:no-such-group']").utf8))
+    await #expect(throws: ConfigurationError.self) { try await access.reload() }
+    // A token that works is somebody; the last one stays.
+    _ = try await access.createToken("whole", roles: ["admin"], expiresInSeconds: nil, by: root)
+    #expect(try await access.bind("guest", to: "uid:0", by: root))
+    let refused = await failure { try await access.revokeToken("whole", by: .token("whole")) }
+    #expect(refused == .lastAdministrator(role: "admin", subject: "token:whole"))
+  }
+
+  /// The group comes later than the policy on many boxes.
+  @Test func aPolicyWithAnEmptyGroupOfAdministratorsLoads() async throws {
+    let text = Self.policy.replacing("subjects: ['uid:0']", "subjects: ['group:no-such-group', 'token:boss']")
+    let access = try await make(text)
+    try await access.reload()
+    #expect(access.policy.administrators.count == 2)
   }
 
   @Test func aBindingDoesNotBringTogetherWhatIsSeparate() async throws {

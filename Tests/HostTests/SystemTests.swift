@@ -160,6 +160,7 @@ import Testing
     #expect(Users.groupName(0) == "root")
     #expect(Users.gid("root") == 0)
     #expect(Users.groups(0, 0).first == 0)
+    #expect(Users.members(of: 0).contains("root") && Users.members(of: 4_000_000_000).isEmpty)
     #expect(Users.name(4_000_000_000) == nil)
     #expect(Users.uid("no such user") == nil)
     #expect(Users.groups(4_000_000_000, 5) == [5])

@@ -196,10 +196,10 @@ public final class AccessControl: Sendable {
       let file = try AccessControl.readPolicy(policyFile)
       let time = now()
       let merged = try state.withLock { try $0.composed(file: file, at: time) }.policy
-      guard !merged.administrators.isEmpty || standing.administrators.isEmpty else {
+      guard !losesAdministrators(merged) else {
         throw ConfigurationError(
-          description: "\(policyFile): no binding would let anybody give roles any more; bind a role with role.manage "
-            + "on role:* to somebody")
+          description: "\(policyFile): nobody who is there could give roles any more; bind a role with role.manage "
+            + "on role:* to somebody, and let nothing forbid it to them")
       }
       try await record(.role, "agent", ["action": "reload", "outcome": "ok", "file": .string(policyFile)])
       try state.withLock { state in

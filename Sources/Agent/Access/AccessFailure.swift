@@ -43,7 +43,7 @@ public enum AccessFailure: Error, Sendable, Hashable, CustomStringConvertible {
     case .beyondCeiling(let reason): reason
     case .separated(let reason): reason
     case .lastAdministrator(let role, let subject):
-      "the binding of \(role) to \(subject) is the last that lets anybody give roles; bind another first"
+      "nobody could give roles any more after this change of \(role) for \(subject); let somebody else give them first"
     }
   }
 }

@@ -49,7 +49,7 @@ extension AccessControl {
       throw try await refuse("unbind", role, by: caller, "something is forbidden through it that is not theirs to do")
     }
     let remaining = try state.withLock { try $0.composed(stored: stored.filter { $0 != binding }, at: time) }.policy
-    if remaining.administrators.isEmpty, !standing.administrators.isEmpty {
+    if losesAdministrators(remaining) {
       throw AccessFailure.lastAdministrator(role: role, subject: binding.subject)
     }
     try await change("unbind", binding, by: caller) { connection in try AccessTable.delete(binding, connection) }
@@ -118,8 +118,9 @@ extension AccessControl {
     let remaining = try state.withLock { state in
       try state.composed(stored: state.stored.filter { $0.subject != subject }, at: time)
     }.policy
-    if remaining.administrators.isEmpty, let binding = standing.administrators.first {
-      throw AccessFailure.lastAdministrator(role: binding.role, subject: binding.subject)
+    if losesAdministrators(remaining, without: name) {
+      let role = standing.administrators.first { $0.subject == subject }?.role
+      throw AccessFailure.lastAdministrator(role: role ?? "role.manage", subject: subject)
     }
     // With the token goes what is forbidden to its holder; nobody gains by that, since the token is gone.
     let fields: [String: JSONValue] = ["action": "revoke", "token": .string(name)]
@@ -173,7 +174,7 @@ extension AccessControl {
         "\(binding.subject) would hold more of \(set.roles.joined(separator: ", ")), through groups, than "
           + "separation.static.\(set.name) lets anybody hold; allowed: at most \(set.atMost) of them")
     }
-    if next.administrators.isEmpty, !standing.administrators.isEmpty {
+    if losesAdministrators(next) {
       throw .lastAdministrator(role: binding.role, subject: binding.subject)
     }
   }
@@ -187,6 +188,7 @@ extension AccessControl {
     default: uid = nil
     }
     guard let uid, let name = Users.name(uid) else {
+      if let uid { return .local(uid: uid, name: nil, groups: []) }
       return Caller(subjects: [subject], label: "\(subject)", transport: subject.isLocal ? .socket : .network(nil))
     }
     let groups = Users.groups(uid, Users.primaryGroup(of: uid)).map { (gid: $0, name: Users.groupName($0)) }

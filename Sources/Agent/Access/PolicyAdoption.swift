@@ -22,9 +22,9 @@ extension AccessControl {
       }
       let time = now()
       let merged = try state.withLock { try $0.composed(file: file, at: time) }.policy
-      guard !merged.administrators.isEmpty || standing.administrators.isEmpty else {
+      guard !losesAdministrators(merged) else {
         throw ConfigurationError(
-          description: "the policy file in \(source): no binding would let anybody give roles any more")
+          description: "the policy file in \(source): nobody who is there could give roles any more")
       }
       try await record(
         .role, "agent",

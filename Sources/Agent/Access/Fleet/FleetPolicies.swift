@@ -87,17 +87,19 @@ struct FleetPolicies: Sendable {
     }
   }
 
-  /// Never back: the serial rises with each policy of a name.
+  /// Never back: the serial rises with each policy of a name. The last one of a name may come again, after another's.
   private func demandNewer(_ target: PolicyTarget) throws {
     // What is damaged says nothing.
     let row = access.state.withLock { state in state.fleet.flatMap { $0.damage == nil ? $0.row : nil } }
-    var had = serials.load()[target.name.description] ?? 0
-    if let row, row.name == target.name.description { had = max(had, row.serial) }
-    let isSame = row.map { $0.sha256 == target.sha256 } ?? true
-    guard target.serial > had || (target.serial == had && isSame) else {
+    var had = serials.load()[target.name.description] ?? SerialFile.Had(serial: 0)
+    if let row, row.name == target.name.description, row.serial >= had.serial {
+      had = SerialFile.Had(serial: row.serial, sha256: row.sha256)
+    }
+    guard had.admits(target.serial, target.sha256) else {
       throw AttackReport(
         .rollback, role: "policy",
-        reason: "serial \(target.serial) where the box has had \(had)" + (target.serial == had ? ", otherwise" : ""))
+        reason: "serial \(target.serial) where the box has had \(had.serial)"
+          + (target.serial == had.serial ? ", otherwise" : ""))
     }
   }
 
@@ -175,8 +177,9 @@ struct FleetPolicies: Sendable {
     let (serials, directory) = (serials, directory)
     try await offPool {
       var had = serials.load()
-      if (had[row.name] ?? 0) < row.serial {
-        had[row.name] = row.serial
+      let kept = SerialFile.Had(serial: row.serial, sha256: row.sha256)
+      if had[row.name] != kept, (had[row.name]?.serial ?? 0) <= kept.serial {
+        had[row.name] = kept
         try serials.save(had)
       }
       for name in try DurableFile.names(in: directory)
@@ -206,9 +209,11 @@ struct FleetPolicies: Sendable {
       report = AttackReport(
         .tamperedContent, role: "policy", reason: "the kept file does not have the digest that was signed")
     }
-    if row.serial < had[row.name] ?? 0 {
+    if let had = had[row.name], !had.admits(row.serial, row.sha256) {
       report = AttackReport(
-        .rollback, role: "policy", reason: "serial \(row.serial) is kept where the box has had \(had[row.name] ?? 0)")
+        .rollback, role: "policy",
+        reason: "serial \(row.serial) is kept where the box has had \(had.serial)"
+          + (row.serial == had.serial ? ", otherwise" : ""))
     }
     let whole = [file, row.document].compactMap(\.self).first { Digest(of: $0) == row.sha256 }
     var policy = whole.flatMap { try? FleetPolicy(parsing: $0) }

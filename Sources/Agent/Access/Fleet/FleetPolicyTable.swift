@@ -51,20 +51,39 @@ struct FleetPolicyRow: Sendable, Hashable {
   }
 }
 
-/// The highest serial of each policy's name that the box has had, in a file beside the database: an older database in its
+/// The highest serial of each policy's name that the box has had, and which policy it was, in a file beside the database: an older database in its
 /// place brings no older policy back, and one without the row no box without a policy.
 struct SerialFile: Sendable {
+  /// A policy that the box has had.
+  struct Had: Sendable, Hashable {
+    var serial: Int64
+    /// Nil: an agent wrote this down that kept the serial alone.
+    var sha256: Digest?
+
+    /// Whether a policy is this one or a newer one: no serial stands for two.
+    func admits(_ serial: Int64, _ sha256: Digest) -> Bool {
+      serial > self.serial || (serial == self.serial && (self.sha256 ?? sha256) == sha256)
+    }
+  }
+
   let path: String
 
   /// What can't be read counts as nothing.
-  func load() -> [String: Int64] {
+  func load() -> [String: Had] {
     guard let bytes = try? DurableFile.read(path, limit: 1 << 16),
       let members = (try? JSONValue(parsing: bytes))?.object
     else { return [:] }
-    return members.compactMapValues(\.integer)
+    return members.compactMapValues { member in
+      (member["serial"]?.integer ?? member.integer).map {
+        Had(serial: $0, sha256: member["sha256"]?.string.flatMap { Digest(hex: $0) })
+      }
+    }
   }
 
-  func save(_ serials: [String: Int64]) throws(StorageError) {
-    try DurableFile.replace(path, with: JSONValue.object(serials.mapValues { .integer($0) }).encoded())
+  func save(_ serials: [String: Had]) throws(StorageError) {
+    let members = serials.mapValues { had -> JSONValue in
+      ["serial": .integer(had.serial), "sha256": had.sha256.map { .string($0.hex) } ?? .null]
+    }
+    try DurableFile.replace(path, with: JSONValue.object(members).encoded())
   }
 }
