@@ -113,7 +113,7 @@ extension Fuzz {
       if let read = AuditProofFile.trailer(in: input) { #expect(read.line == input) }
       var left = records[...]
       var pushed = 0
-      try AuditProofFile.native(input, next: { left.popFirst() }) { pushed += $0.count }
+      try AuditProofFile.native(input, isFirst: false, next: { left.popFirst() }) { pushed += $0.count }
       #expect(pushed <= input.count + records.joined().count + 400 * records.count)
     }
   }
