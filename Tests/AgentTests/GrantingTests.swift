@@ -57,8 +57,8 @@ import Trust
   @Test func aHelperTakesNothingFromTheLastAdministrator() async throws {
     let access = try await make(
       Self.policy
-        .replacing("roles: {", "roles: {helper: {allow: [{verbs: ['role.manage'], resources: ['role:guest']}]},")
-        .replacing("bindings: [", "bindings: [{role: 'helper', subjects: ['uid:4000000005']},"))
+        .replacing("roles: {", with: "roles: {helper: {allow: [{verbs: ['role.manage'], resources: ['role:guest']}]},")
+        .replacing("bindings: [", with: "bindings: [{role: 'helper', subjects: ['uid:4000000005']},"))
     let helper = Caller.local(uid: 4_000_000_005, name: nil, groups: [])
     for subject in ["user:root", "gid:0", "group:root"] {
       let refused = await failure { try await access.bind("guest", to: subject, by: helper) }
@@ -70,7 +70,7 @@ import Trust
 
   @Test func whatIsSeparateDoesNotTakeTheLastAdministratorAway() async throws {
     let access = try await make(
-      Self.policy.replacing("{roles: ['keeper', 'auditor']}", "{roles: ['admin', 'auditor']}"))
+      Self.policy.replacing("{roles: ['keeper', 'auditor']}", with: "{roles: ['admin', 'auditor']}"))
     for subject in ["gid:0", "group:root"] {
       let refused = await failure { try await access.bind("auditor", to: subject, by: root) }
       #expect(refused == .lastAdministrator(role: "auditor", subject: subject))
@@ -79,14 +79,14 @@ import Trust
     let chosen = try await make(
       Self.policy.replacing(
         "static: {'keys-and-audit': {roles: ['keeper', 'auditor']}}",
-        "dynamic: {'keys-and-audit': {roles: ['admin', 'auditor']}}"))
+        with: "dynamic: {'keys-and-audit': {roles: ['admin', 'auditor']}}"))
     #expect(try await chosen.bind("auditor", to: "gid:0", by: root))
   }
 
   /// A binding to nobody lets nobody mend the policy.
   @Test func whoIsNotThereIsNoAdministrator() async throws {
     let guests = "{role: 'guest', subjects: ['group:guests']}"
-    let access = try await make(Self.policy.replacing("bindings: [", "bindings: [\(guests), "))
+    let access = try await make(Self.policy.replacing("bindings: [", with: "bindings: [\(guests), "))
     _ = try await access.createToken(
       "narrow", roles: [], scope: Scope(words: ["role.manage:role:g*", "infer"]), expiresInSeconds: nil, by: root)
     for subject in ["user:nobody-of-this-name", "group:no-such-group", "token:none", "token:narrow"] {
@@ -97,7 +97,7 @@ import Trust
     // Neither by a reload.
     try DurableFile.replace(
       scratch.path + "/roles.json5",
-      with: Array(Self.policy.replacing("subjects: ['uid:0']", "subjects: ['group:no-such-group']").utf8))
+      with: Array(Self.policy.replacing("subjects: ['uid:0']", with: "subjects: ['group:no-such-group']").utf8))
     await #expect(throws: ConfigurationError.self) { try await access.reload() }
     // A token that works is somebody; the last one stays.
     _ = try await access.createToken("whole", roles: ["admin"], expiresInSeconds: nil, by: root)
@@ -108,7 +108,7 @@ import Trust
 
   /// The group comes later than the policy on many boxes.
   @Test func aPolicyWithAnEmptyGroupOfAdministratorsLoads() async throws {
-    let text = Self.policy.replacing("subjects: ['uid:0']", "subjects: ['group:no-such-group', 'token:boss']")
+    let text = Self.policy.replacing("subjects: ['uid:0']", with: "subjects: ['group:no-such-group', 'token:boss']")
     let access = try await make(text)
     try await access.reload()
     #expect(access.policy.administrators.count == 2)
