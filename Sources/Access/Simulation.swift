@@ -63,6 +63,9 @@ public struct Simulation: Sendable {
   public private(set) var replayed = 0
   /// Changed decisions beyond those that are listed.
   public private(set) var unlisted = 0
+  /// The callers who would lose or gain something that the policy in force decides as recorded, by their labels: all of
+  /// them, beyond what is listed too.
+  public private(set) var concerned: Set<String> = []
 
   public init(of next: Policy, against now: Policy) {
     self.next = next
@@ -75,6 +78,7 @@ public struct Simulation: Sendable {
     guard decision.isAllowed != past.wasAllowed else { return }
     let key = Key(caller: past.caller.label, verb: past.verb, resource: past.resource, wasAllowed: past.wasAllowed)
     let isAllowedNow = now.decide(past.caller, past.verb, past.resource, in: past.context).isAllowed
+    if isAllowedNow == past.wasAllowed { concerned.insert(key.caller) }
     let reason =
       switch decision {
       case .allowed(let grounds): grounds.description

@@ -106,6 +106,41 @@ import Trust
     #expect(refused == .lastAdministrator(role: "admin", subject: "token:whole"))
   }
 
+  @Test func nobodyHandsOutMoreThanTheirOwnLimits() async throws {
+    let access = try await make(
+      """
+      {version: 1, roles: {admin: {allow: [{verbs: ['*'], resources: ['*']}]},
+         chat: {allow: [{verbs: ['infer'], resources: ['model:*']}]},
+         small: {inherits: ['chat'], limits: {requestsPerMinute: 5}},
+         clerk: {allow: [{verbs: ['role.manage'], resources: ['role:*']},
+           {verbs: ['token.manage'], resources: ['token:*']}]}},
+       bindings: [{role: 'admin', subjects: ['uid:0']}, {role: 'clerk', subjects: ['group:staff']},
+         {role: 'chat', subjects: ['group:staff', 'user:few'], limits: {requestsPerMinute: 5}}]}
+      """)
+    let ann = Caller.local(uid: 4_000_000_009, name: "ann", groups: [(gid: 4_000_000_009, name: "staff")])
+    for subject in ["user:ann", "uid:4000000009", "user:friend", "group:friends"] {
+      guard case .denied(let reason, _) = await failure({ try await access.bind("chat", to: subject, by: ann) }) else {
+        Issue.record("\(subject) was given more")
+        continue
+      }
+      #expect(reason.contains("requestsPerMinute"))
+    }
+    guard
+      case .denied = await failure({
+        _ = try await access.createToken("more", roles: ["chat"], expiresInSeconds: nil, by: ann)
+      })
+    else {
+      Issue.record("a token was given more")
+      return
+    }
+    #expect(access.policy.grants(ann, .infer, .model("m"), in: access.context(ann)).map(\.own.requestsPerMinute) == [5])
+    // What is no more they may give; the administrator may give it whole.
+    try await access.bind("small", to: "user:friend", by: ann)
+    _ = try await access.createToken("same", roles: ["small"], expiresInSeconds: nil, by: ann)
+    try await access.bind("chat", to: "user:ann", by: root)
+    try await access.bind("chat", to: "user:friend", by: ann)
+  }
+
   /// The group comes later than the policy on many boxes.
   @Test func aPolicyWithAnEmptyGroupOfAdministratorsLoads() async throws {
     let text = Self.policy.replacing("subjects: ['uid:0']", with: "subjects: ['group:no-such-group', 'token:boss']")

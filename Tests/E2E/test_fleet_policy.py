@@ -145,7 +145,7 @@ def test_trial_tamper_and_kill(fleet):
     publish(hub, document(1, ceiling='["infer"]', trial="{mostChanged: 0}"))
     assert fleet.skerry("sync", check=False).returncode != 0
     answer = fleet.json("role", "policy")
-    assert answer["policy"] is None and "would come out otherwise" in answer["refused"]["reason"]
+    assert answer["policy"] is None and "would lose or gain something" in answer["refused"]["reason"]
     assert [one["event"] for one in records(fleet)] == ["refused"]
     publish(hub, document(2, ceiling='["infer"]'))
     fleet.skerry("sync")

@@ -8,7 +8,8 @@ public struct FleetPolicy: Sendable {
   public struct Trial: Sendable, Hashable {
     /// Of so many days, 1 to 90.
     public let days: Int
-    /// A box refuses a policy under which more recorded decisions would come out otherwise; nil: any number may.
+    /// A box refuses a policy under which more of the recorded callers would lose or gain something, each counted once;
+    /// nil: any number may.
     public let mostChanged: Int?
   }
 

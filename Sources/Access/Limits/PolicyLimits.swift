@@ -47,6 +47,28 @@ extension Policy {
     return stated.dropFirst().reduce(Allowance(first)) { $0.union(Allowance($1)) }
   }
 
+  /// What the binding would give more of than the caller may use themselves by any role that lets them ask the same; nil:
+  /// nothing.
+  public func excess(of caller: Caller, giving binding: Binding) -> Limits.Key? {
+    guard let number = compiled.numbers[binding.role] else { return nil }
+    let given = Allowance((bindingLimits[binding] ?? Limits()).over(limits[binding.role] ?? Limits()))
+    let active = compiled.activation(of: caller).active
+    for rule in rules(in: compiled.closures[number]) where rule.effect == .permit && rule.verb == .infer {
+      let mine = active.filter { role in
+        rules(in: compiled.closures[role]).contains { own in
+          own.effect == .permit && own.verb == .infer && own.pattern.covers(rule.pattern)
+            && rule.clause.implies(own.clause)
+        }
+      }
+      .map { own(compiled.roles[$0].name, caller) }
+      // Whoever may not ask at all is refused before.
+      guard let first = mine.first else { continue }
+      let most = mine.dropFirst().reduce(first) { $0.union($1) }
+      if let key = Limits.Key.allCases.first(where: { given[$0] > most[$0] }) { return key }
+    }
+    return nil
+  }
+
   /// Each role's limits. What a role leaves open it takes from those that it inherits and that say something: from the
   /// most generous where there are several.
   static func limits(_ roles: [Role]) -> [String: Limits] {

@@ -16,7 +16,7 @@ extension AccessControl {
   private func bindAlone(_ role: String, to subject: String, by caller: Caller) async throws -> Bool {
     try await authorize(caller, .roleManage, .role(role))
     let binding = try checked(role, subject)
-    try await checkGrant([role], by: caller)
+    try await checkGrant([binding], by: caller)
     if standing.bindings.contains(binding) { return false }
     try checkCeiling([binding])
     try checkSeparation([binding])
@@ -74,7 +74,10 @@ extension AccessControl {
     try checkCeiling(bindings)
     try checkSeparation(bindings)
     // The policy may already give this name roles; whoever makes the token hands those out too.
-    try await checkGrant(Set(roles + standing.roles(of: .token(name))).sorted(), by: caller)
+    try await checkGrant(
+      Set(roles + standing.roles(of: .token(name))).sorted().map {
+        Binding(role: $0, subject: Subject.token(name).description)
+      }, by: caller)
     guard !state.withLock({ $0.tokens.values.contains { $0.name == name } }) else {
       throw AccessFailure.tokenExists(name)
     }
@@ -146,9 +149,16 @@ extension AccessControl {
     return Binding(role: role, subject: parsed.description)
   }
 
-  private func checkGrant(_ roles: [String], by caller: Caller) async throws(AccessFailure) {
-    for role in roles where !standing.mayGrant(caller, role) {
-      throw try await refuse("hand out", role, by: caller, "it allows what they don't hold")
+  private func checkGrant(_ bindings: [Binding], by caller: Caller) async throws(AccessFailure) {
+    let standing = standing
+    for binding in bindings {
+      guard standing.mayGrant(caller, binding.role) else {
+        throw try await refuse("hand out", binding.role, by: caller, "it allows what they don't hold")
+      }
+      if let key = standing.excess(of: caller, giving: binding) {
+        throw try await refuse(
+          "hand out", binding.role, by: caller, "\(binding.subject) would have more \(key.rawValue) than they have")
+      }
     }
   }
 

@@ -143,11 +143,13 @@ struct FleetPolicies: Sendable {
     let trial = Trial(
       replayed: simulation.replayed, changed: changes.reduce(simulation.unlisted) { $0 + $1.times },
       denied: changes.filter(\.wasAllowed).reduce(0) { $0 + $1.times })
-    if let most = policy.trial.mostChanged, trial.changed > most {
+    // Callers, not decisions: who is to lose a role must not be able to keep it by asking often.
+    if let most = policy.trial.mostChanged, simulation.concerned.count > most {
       throw Objection(
         reason:
-          "\(trial.changed) of \(trial.replayed) decisions of the last \(days) days would come out otherwise, and it "
-          + "lets \(most) change; see: skerry role simulate")
+          "\(simulation.concerned.count) callers of the last \(days) days would lose or gain something "
+          + "(\(trial.changed) of \(trial.replayed) decisions would come out otherwise), and it lets \(most); "
+          + "see: skerry role simulate")
     }
     return trial
   }
