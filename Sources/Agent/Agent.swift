@@ -200,6 +200,7 @@ public final class Agent: Sendable {
     letGo = {
       runningEngines.clear()
       syncing.clear()
+      access.identities.clear()
     }
 
     // The first record shows that the disk takes records, before anybody is served.

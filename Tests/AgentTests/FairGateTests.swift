@@ -51,6 +51,16 @@ import Trust
     }
   }
 
+  /// Those of one caller are served in the order in which they came.
+  private func line(_ gate: FairGate, _ names: [String]) async throws -> [Task<Ticket, any Error>] {
+    var waiting: [Task<Ticket, any Error>] = []
+    for name in names {
+      waiting.append(queued(gate, name))
+      try await wait(gate, for: waiting.count)
+    }
+    return waiting
+  }
+
   private func wait(_ gate: FairGate, for count: Int) async throws {
     for _ in 0..<2000 where gate.lanes().first?.waiting ?? 0 != count { try await Task.sleep(for: .milliseconds(1)) }
     #expect(gate.lanes().first?.waiting == count)
@@ -125,8 +135,7 @@ import Trust
   @Test func aQueueThatIsFullSaysSo() async throws {
     let gate = try await make(queue: 2)
     let running = try await queued(gate, "a").value
-    let waiting = [queued(gate, "a"), queued(gate, "a")]
-    try await wait(gate, for: 2)
+    let waiting = try await line(gate, ["a", "a"])
     let failure = await #expect(throws: APIFailure.self) { try await admit(gate, "a") }
     #expect(failure?.status == 429 && failure?.message.contains("queue 2") == true && (failure?.retryAfter ?? 0) >= 1)
     // Another caller has a queue of their own.
@@ -191,8 +200,7 @@ import Trust
   @Test func placesAreKnown() async throws {
     let gate = try await make()
     let running = try await queued(gate, "a").value
-    let waiting = [queued(gate, "a"), queued(gate, "a"), queued(gate, "b")]
-    try await wait(gate, for: 3)
+    let waiting = try await line(gate, ["a", "a", "b"])
     time.now += 2
     #expect(gate.account(of: "token:b")["waiting"]?.array?.compactMap { $0["position"]?.integer } == [1])
     #expect(gate.account(of: "token:a")["waiting"]?.array?.compactMap { $0["position"]?.integer } == [2, 3])
