@@ -57,7 +57,9 @@ import Web
               headers: ["Authorization": "Basic \(Base64.encode(Array("me:\(token)".utf8)))"])
             : try await ask(hub, token, route.method, path(route, device.id))
           if role == "nobody" {
-            #expect(answer.status == 401, "\(line): \(answer.status)")
+            // After so many wrong tokens from one address even saying so is too much.
+            let isTired = answer.status == 503 && answer.text.contains("too many wrong tokens")
+            #expect(answer.status == 401 || isTired, "\(line): \(answer.status)")
           } else if verbs.contains(route.verb) {
             #expect(answer.status != 401 && answer.status != 403 && answer.status < 500, "\(line): \(answer.text)")
           } else {
