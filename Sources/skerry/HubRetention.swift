@@ -21,7 +21,7 @@ let hubRetentionSpec = CommandSpec(
       ],
       examples: [
         Example(
-          "skerry hub retention set 5f0c… --days 30 --reason \"works council, 2026-11-02\"", "30 days are enough there")
+          "skerry hub retention set 5f0c… --days 30 --reason works-council-2026-11", "30 days are enough there")
       ]),
     CommandSpec("show", "show a device's exception", arguments: [deviceArgument]),
     CommandSpec("revoke", "take a device's exception back", arguments: [deviceArgument]),
