@@ -238,7 +238,7 @@ class Trial:
         return [e for e in entries if e["kind"] == kind]
 
     def doubts(self):
-        return [e["doubt"] or "right" for e in self.records("clock") if e["event"] in ("doubted", "right")]
+        return [e.get("doubt") or "right" for e in self.records("clock") if e["event"] in ("doubted", "right")]
 
     def versions(self):
         models = self.get("/skerry/v1/models")["models"]
