@@ -100,8 +100,8 @@ def test_a_damaged_database_is_an_error_and_is_left_alone(programs, tmp_path):
 
 def test_state_and_keys_are_private(box):
     assert stat.S_IMODE(box.state.stat().st_mode) == 0o700
-    for path in (box.state / "keys").iterdir():
-        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    for path in (box.state / "keys").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
 
 
 def test_sigterm_lets_a_live_stream_finish(programs, hub, tmp_path):
