@@ -310,6 +310,7 @@ Everything is still running. Try:
   skerry role explain token:demo-auditor infer model:{MODEL}
   skerry audit list
   curl -s http://127.0.0.1:{box.port}/v1/chat/completions -H 'Authorization: Bearer {demo.app}' \\
+    -H 'Content-Type: application/json' \\
     -d '{{"model":"{MODEL}","messages":[{{"role":"user","content":"Hello"}}]}}'
   skerry hub device list {' '.join(map(str, hub.admin))}
   the dashboard: {hub.url}/ (any user name; password: cat {hub.facts['adminTokenFile']})

@@ -4,7 +4,9 @@ import contextlib
 import copy
 import os
 import pathlib
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -80,6 +82,36 @@ def serving(programs, folder, models=((),), **options):
             box.daemon.kill()
     finally:
         hub.daemon.kill()
+
+
+@contextlib.contextmanager
+def for_everybody(programs, folder, **options):
+    """A box without models that any user of the machine can reach; box.hub is its hub, box.cli a program that any user can
+    run, box.id its name at the hub."""
+    hub = Hub(programs, folder)
+    # Not below pytest's folder, which its user alone can enter.
+    home = pathlib.Path(tempfile.mkdtemp(prefix="skerry-all-"))
+    try:
+        hub.init()
+        hub.start()
+        hub.create_repository()
+        hub.publish()
+        home.chmod(0o755)
+        shutil.copy(programs.skerry, home / "skerry")
+        box = Box(programs, home / "box", **options).start()
+        for folder in (home / "box", box.run):
+            folder.chmod(0o755)
+        try:
+            box.id = box.json("enroll", hub.token())["deviceID"]
+            box.skerry("sync")
+            box.hub, box.cli = hub, home / "skerry"
+            yield box
+        finally:
+            print(box.daemon.tail(40))
+            box.daemon.kill()
+    finally:
+        hub.daemon.kill()
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")

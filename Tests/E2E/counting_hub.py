@@ -169,6 +169,8 @@ class CountingHub(Hub):
             self.bodies.clear()
             self.requests.clear()
             self.connections, self.first, self.last = 0, None, None
+            # What an earlier test armed and did not come to is none of the next one's.
+            self.left = None
 
     def close(self):
         if self.server:

@@ -1,14 +1,11 @@
 """A sealed code from a real hub opens a real box for somebody whom no role knows, once, and the hub hears of it."""
 
 import json
-import pathlib
-import shutil
 import subprocess
-import tempfile
 
 import pytest
-
-from box import Box, Hub, wait_for
+from box import wait_for
+from conftest import for_everybody
 
 ANN, BOB = 64001, 64002
 WHY = "the shop is locked out, ticket 4711"
@@ -16,30 +13,8 @@ WHY = "the shop is locked out, ticket 4711"
 
 @pytest.fixture(scope="module")
 def fleet(programs, tmp_path_factory):
-    """A hub without models, a box that any user can reach, and programs that any user can run."""
-    hub = Hub(programs, tmp_path_factory.mktemp("glass-hub"))
-    home = pathlib.Path(tempfile.mkdtemp(prefix="skerry-glass-"))
-    try:
-        hub.init()
-        hub.start()
-        hub.create_repository()
-        hub.publish()
-        home.chmod(0o755)
-        shutil.copy(programs.skerry, home / "skerry")
-        box = Box(programs, home / "box").start()
-        for folder in (home / "box", box.run):
-            folder.chmod(0o755)
-        try:
-            box.id = box.json("enroll", hub.token())["deviceID"]
-            box.skerry("sync")
-            box.hub, box.cli = hub, home / "skerry"
-            yield box
-        finally:
-            print(box.daemon.tail(40))
-            box.daemon.kill()
-    finally:
-        hub.daemon.kill()
-        shutil.rmtree(home, ignore_errors=True)
+    with for_everybody(programs, tmp_path_factory.mktemp("glass-hub")) as box:
+        yield box
 
 
 def admin(box, *arguments):

@@ -3,14 +3,12 @@ that is bad, old, changed on the disk or over."""
 
 import datetime
 import json
-import pathlib
-import shutil
 import subprocess
-import tempfile
 import time
 
 import pytest
-from box import Box, Hub, call, wait_for
+from box import Box, call, wait_for
+from conftest import for_everybody
 from test_bundle import FarHub, create, join
 
 ANN = 64001
@@ -61,30 +59,9 @@ def policy(box):
 
 @pytest.fixture
 def fleet(programs, tmp_path):
-    """A hub without models, a box that any user can reach, and a program that any user can run."""
-    hub = Hub(programs, tmp_path / "hub")
-    home = pathlib.Path(tempfile.mkdtemp(prefix="skerry-fleet-"))
-    try:
-        hub.init()
-        hub.start()
-        hub.create_repository()
-        hub.publish()
-        home.chmod(0o755)
-        shutil.copy(programs.skerry, home / "skerry")
-        box = Box(programs, home / "box", settings={"sync": {"probeSeconds": 1, "intervalSeconds": 10}}).start()
-        for folder in (home / "box", box.run):
-            folder.chmod(0o755)
-        try:
-            box.id = box.json("enroll", hub.token())["deviceID"]
-            box.skerry("sync")
-            box.hub, box.cli = hub, home / "skerry"
-            yield box
-        finally:
-            print(box.daemon.tail(40))
-            box.daemon.kill()
-    finally:
-        hub.daemon.kill()
-        shutil.rmtree(home, ignore_errors=True)
+    with for_everybody(
+            programs, tmp_path / "hub", settings={"sync": {"probeSeconds": 1, "intervalSeconds": 10}}) as box:
+        yield box
 
 
 def test_by_sync(fleet):

@@ -10,7 +10,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from box import Box, Hub
+from conftest import for_everybody
 
 ISSUER = "https://idp.example"
 
@@ -27,25 +27,10 @@ def provider(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fleet(programs, provider, tmp_path_factory):
-    hub = Hub(programs, tmp_path_factory.mktemp("subjects-hub"))
-    try:
-        hub.init()
-        hub.start()
-        hub.create_repository()
-        hub.publish()
-        box = Box(programs, tmp_path_factory.mktemp("subjects-box"), settings={
+    with for_everybody(programs, tmp_path_factory.mktemp("subjects-hub"), settings={
             "identityProviders": [{"name": "corp", "issuer": ISSUER, "audience": "box-7", "jwksFile": str(provider[1]),
-                                   "groupsClaim": "groups"}]}).start()
-        try:
-            box.id = box.json("enroll", hub.token())["deviceID"]
-            box.skerry("sync")
-            box.hub = hub
-            yield box
-        finally:
-            print(box.daemon.tail(40))
-            box.daemon.kill()
-    finally:
-        hub.daemon.kill()
+                                   "groupsClaim": "groups"}]}) as box:
+        yield box
 
 
 def hub_cli(box, *arguments, token=None, check=True):

@@ -140,8 +140,8 @@ public final class AccessControl: Sendable {
 
   /// Decides, and returns at once when the answer is yes, its record on the way to the disk: what follows may be made
   /// ready meanwhile, and nothing of it may leave the agent before `settled` returned. While the log is known not to be
-  /// writable it returns when the record is durable. Throws `AccessFailure.denied`, when
-  /// that is on record, or `.auditUnavailable`.
+  /// writable it returns when the record is durable. Throws `AccessFailure.denied`, when that is on record, or
+  /// `.auditUnavailable`.
   ///
   /// - Parameter isVain: the request will come to nothing whatever is decided; it is on record like a refusal.
   func permit(

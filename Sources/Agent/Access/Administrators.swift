@@ -16,10 +16,8 @@ extension AccessControl {
 
   private func isAdministered(by policy: Policy, without token: String?) -> Bool {
     // Who is forbidden nothing by all their names is forbidden nothing by one: nobody is left out here.
-    let subjects = Set(policy.administrators.compactMap { Subject.parse($0.subject) }).subtracting(
-      [
-        token.map(Subject.token)
-      ].compactMap(\.self))
+    var subjects = Set(policy.administrators.compactMap { Subject.parse($0.subject) })
+    if let token { subjects.remove(.token(token)) }
     return subjects.contains { accounts($0).contains { policy.isAdministrator($0) } }
   }
 

@@ -173,8 +173,8 @@ extension AccessControl {
     return .denied(reason: reason, remedy: action == "unbind" ? "somebody to whom it is not forbidden" : remedy)
   }
 
-  /// Throws when the subject of the bindings, or the account behind it with all its groups, would hold roles that nobody may hold together,
-  /// or when nobody could give roles any more.
+  /// Throws when the subject of the bindings, or the account behind it with all its groups, would hold roles that nobody
+  /// may hold together, or when nobody could give roles any more.
   private func checkSeparation(_ bindings: [Binding]) throws(AccessFailure) {
     guard let binding = bindings.first else { return }
     let next: Policy

@@ -59,8 +59,7 @@ final class InferenceRecord: Sendable {
   var elapsed: Duration { Clock.monotonic() - startedAt }
   var usage: EngineUsage { state.withLock(\.usage) }
 
-  /// A piece of the answer came from the engine.
-  /// What is kept of the answer, where a role asks for it.
+  /// A piece of the answer came from the engine. Gives where the answer is kept, if a role asks for that.
   func notePiece() -> KeptContent? {
     state.withLock { state in
       state.pieces += 1

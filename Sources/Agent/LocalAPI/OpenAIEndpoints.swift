@@ -40,7 +40,8 @@ extension LocalAPI {
     let type = request.headers["Content-Type"]?.prefix { $0 != ";" }.lowercased().filter { $0 != " " }
     if let type, type != "application/json", !type.hasSuffix("+json") {
       throw APIFailure(
-        status: 415, code: "unsupported_media_type", message: "the body must be application/json, not \(type)")
+        status: 415, code: "unsupported_media_type", message: "the body must be application/json, not \(type)",
+        hint: "curl -H 'Content-Type: application/json'")
     }
     if let coding = request.headers["Content-Encoding"], coding.lowercased() != "identity" {
       throw APIFailure(

@@ -132,24 +132,17 @@ struct AdminAPI: Sendable {
   }
 
   private func device(_ text: String) async throws -> HTTPResponse {
-    let device = try await known(text)
+    let device = try await state.store.known(text)
     let report = try await state.store.report(device.id)
     let view = DeviceView(
       device, report: report, hub: try await repository.versions(), now: Clock.unixTime())
     return HTTPResponse.json(200, view.detailedJSON(events: try await state.store.events(device.id, limit: 50)))
   }
 
-  private func known(_ text: String) async throws -> DeviceRecord {
-    guard let id = DeviceID(text), let device = try await state.store.device(id) else {
-      throw HubError(.notFound, "this hub has no box \(text)", hint: "see GET /admin/v1/devices")
-    }
-    return device
-  }
-
   private struct AssignRequest: Decodable { let models: [String]? }
 
   private func assign(_ text: String, _ body: [UInt8]) async throws -> HTTPResponse {
-    let device = try await known(text)
+    let device = try await state.store.known(text)
     let message = try Decode.message(AssignRequest.self, from: body)
     for word in message.models ?? [] where !Assignment.isWord(word) {
       throw HubError(
@@ -163,7 +156,7 @@ struct AdminAPI: Sendable {
   private struct PolicyRequest: Decodable { let policy: String? }
 
   private func assignPolicy(_ text: String, _ body: [UInt8]) async throws -> HTTPResponse {
-    let device = try await known(text)
+    let device = try await state.store.known(text)
     let message = try Decode.message(PolicyRequest.self, from: body)
     let published = try await director.directed().compactMap { PolicyTarget($0)?.name }
     var name: ModelName?
@@ -189,7 +182,7 @@ struct AdminAPI: Sendable {
 
   /// Pins a version that may be older than what the box has, and signs that this is meant.
   private func rollback(_ text: String, _ body: [UInt8]) async throws -> HTTPResponse {
-    let device = try await known(text)
+    let device = try await state.store.known(text)
     let message = try Decode.message(Rollback.self, from: body)
     guard let name = ModelName(message.model), let version = ModelVersion(message.version) else {
       throw HubError(.malformed, "model and version are not a model's name and version")
@@ -209,7 +202,7 @@ struct AdminAPI: Sendable {
   }
 
   private func revoke(_ text: String) async throws -> HTTPResponse {
-    let device = try await known(text)
+    let device = try await state.store.known(text)
     _ = try await state.store.revoke(device.id, now: Clock.unixTime())
     Log.shared.notice("box revoked", ["device": device.id.hex, "name": device.name])
     return HTTPResponse.empty(204)

@@ -16,19 +16,17 @@ struct PassRoutes: Sendable {
       guard (60...OperatorPass.longest).contains(seconds) else {
         throw HubError(.malformed, "a pass lasts from a minute to \(OperatorPass.longest / 3600) hours")
       }
-      guard let id = DeviceID(parameters["id"]), let device = try await state.store.device(id) else {
-        throw HubError(.notFound, "this hub has no box \(parameters["id"])", hint: "see GET /admin/v1/devices")
-      }
+      let device = try await state.store.known(parameters["id"])
       guard device.revokedAt == nil else { throw HubError(.conflict, "\(device.name) is shut out of the fleet") }
       let now = Clock.unixTime()
       let pass = OperatorPass.issue(
-        to: one.name, for: id, from: now, seconds: seconds, serial: Hex.encode(SecureRandom.bytes(16)),
+        to: one.name, for: device.id, from: now, seconds: seconds, serial: Hex.encode(SecureRandom.bytes(16)),
         by: state.onlineKey)
-      Log.shared.notice("pass issued", ["device": id.hex, "operator": one.name, "seconds": "\(seconds)"])
+      Log.shared.notice("pass issued", ["device": device.id.hex, "operator": one.name, "seconds": "\(seconds)"])
       return HTTPResponse.json(
         201,
         [
-          "pass": .string(pass), "operator": .string(one.name), "device": .string(id.hex),
+          "pass": .string(pass), "operator": .string(one.name), "device": .string(device.id.hex),
           "expires": .integer(now + seconds),
         ])
     }

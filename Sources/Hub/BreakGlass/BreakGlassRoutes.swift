@@ -13,14 +13,14 @@ struct BreakGlassRoutes: Sendable {
   func add(to router: inout AdminRouter) {
     let path = "/devices/{id}/break-glass"
     router.on("GET", path, .deviceRead) { _, parameters, _ in
-      let records = try await state.store.breakGlassRecords(try await known(parameters["id"]).id)
+      let records = try await state.store.breakGlassRecords(try await state.store.known(parameters["id"]).id)
       return HTTPResponse.json(200, ["grants": .array(records.map(BreakGlassRoutes.json))])
     }
     router.on("POST", path, .breakGlassIssue) { request, parameters, one in
       try await issue(parameters["id"], request.body.collect(upTo: 4 << 10), by: one.name)
     }
     router.on("DELETE", path + "/{grant}", .breakGlassIssue) { _, parameters, one in
-      let device = try await known(parameters["id"])
+      let device = try await state.store.known(parameters["id"])
       let id = parameters["grant"]
       guard try await state.store.revokeBreakGlass(id, of: device.id, now: Clock.unixTime()) else {
         throw HubError(
@@ -41,7 +41,7 @@ struct BreakGlassRoutes: Sendable {
   }
 
   private func issue(_ text: String, _ body: [UInt8], by name: String) async throws -> HTTPResponse {
-    let device = try await known(text)
+    let device = try await state.store.known(text)
     guard device.revokedAt == nil else {
       throw HubError(.conflict, "the box is revoked, so no code would reach it")
     }
@@ -81,13 +81,6 @@ struct BreakGlassRoutes: Sendable {
             ]
           })
       ])
-  }
-
-  private func known(_ text: String) async throws -> DeviceRecord {
-    guard let id = DeviceID(text), let device = try await state.store.device(id) else {
-      throw HubError(.notFound, "this hub has no box \(text)", hint: "see GET /admin/v1/devices")
-    }
-    return device
   }
 
   private static func json(_ record: BreakGlassRecord) -> JSONValue {

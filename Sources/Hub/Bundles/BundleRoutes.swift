@@ -70,10 +70,10 @@ struct BundleRoutes: Sendable {
     return try Set(ids).sorted().map { text in
       let found = all.filter { $0.id.hex == text || $0.name == text || text.count >= 4 && $0.id.hex.hasPrefix(text) }
       guard let device = found.first else {
-        throw HubError(.notFound, "this hub has no box \(text)", hint: "see GET /admin/v1/devices")
+        throw HubError(.notFound, "this hub has no box \(text)", hint: "see: skerry hub device list")
       }
       guard found.count == 1 else {
-        throw HubError(.conflict, "\(text) is more than one box", hint: "use the id from GET /admin/v1/devices")
+        throw HubError(.conflict, "\(text) is more than one box", hint: "use the id: skerry hub device list")
       }
       return device
     }

@@ -12,14 +12,14 @@ struct RetentionRoutes: Sendable {
   func add(to router: inout AdminRouter) {
     let path = "/devices/{id}/retention"
     router.on("GET", path, .deviceRead) { _, parameters, _ in
-      let found = try await state.store.retention(try await known(parameters["id"]).id)
+      let found = try await state.store.retention(try await state.store.known(parameters["id"]).id)
       return HTTPResponse.json(200, try RetentionRoutes.json(found))
     }
     router.on("PUT", path, .breakGlassIssue) { request, parameters, one in
       try await issue(parameters["id"], request.body.collect(upTo: 4 << 10), by: one.name)
     }
     router.on("DELETE", path, .breakGlassIssue) { _, parameters, one in
-      let device = try await known(parameters["id"])
+      let device = try await state.store.known(parameters["id"])
       guard try await state.store.setRetention(nil, of: device.id) else {
         throw HubError(.notFound, "the box has no exception", hint: "see: skerry hub retention show DEVICE")
       }
@@ -35,7 +35,7 @@ struct RetentionRoutes: Sendable {
   }
 
   private func issue(_ text: String, _ body: [UInt8], by name: String) async throws -> HTTPResponse {
-    let device = try await known(text)
+    let device = try await state.store.known(text)
     let asked = try Decode.message(Request.self, from: body)
     let now = Clock.unixTime()
     let lifetime = asked.expiresInSeconds ?? 90 * 86_400
@@ -56,13 +56,6 @@ struct RetentionRoutes: Sendable {
       "retention exception issued",
       ["device": device.id.hex, "id": exception.id, "days": "\(asked.days)", "operator": name])
     return HTTPResponse.json(201, try RetentionRoutes.json(exception))
-  }
-
-  private func known(_ text: String) async throws -> DeviceRecord {
-    guard let id = DeviceID(text), let device = try await state.store.device(id) else {
-      throw HubError(.notFound, "this hub has no box \(text)", hint: "see GET /admin/v1/devices")
-    }
-    return device
   }
 
   private static func json(_ exception: RetentionException?) throws -> JSONValue {

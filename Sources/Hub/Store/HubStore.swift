@@ -56,6 +56,14 @@ public final class HubStore: Sendable {
     }
   }
 
+  /// The box of an administrator's request. Throws `HubError` (notFound).
+  func known(_ text: String) async throws -> DeviceRecord {
+    guard let id = DeviceID(text), let device = try await device(id) else {
+      throw HubError(.notFound, "this hub has no box \(text)", hint: "see: skerry hub device list")
+    }
+    return device
+  }
+
   /// Nil assigns all models. False when there is no such box.
   public func assign(_ id: DeviceID, models: [String]?) async throws -> Bool {
     let text = models.map { JSONValue.array($0.map { .string($0) }).text }

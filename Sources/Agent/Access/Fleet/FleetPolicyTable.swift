@@ -51,8 +51,8 @@ struct FleetPolicyRow: Sendable, Hashable {
   }
 }
 
-/// The highest serial of each policy's name that the box has had, and which policy it was, in a file beside the database: an older database in its
-/// place brings no older policy back, and one without the row no box without a policy.
+/// The highest serial of each policy's name that the box has had, and which policy it was, in a file beside the database:
+/// an older database in its place brings no older policy back, and one without the row no box without a policy.
 struct SerialFile: Sendable {
   /// A policy that the box has had.
   struct Had: Sendable, Hashable {
